@@ -1,0 +1,388 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/*
+ * vcpu_rt.h: how a library or a program finds the vcpu-rt runtime in its process, and through it
+ * the per-vCPU areas and each thread's struct rseq. x86-64 Linux. C99, C++11 and later, gcc and
+ * clang. It stands alone: it needs no other header of the project, and may be included together
+ * with <linux/rseq.h> and <sys/rseq.h>, in any order.
+ *
+ * Before the include, say how the symbols are referred to:
+ *
+ *   #define VCPU_ABI_REQUIRED   Strong references: without the runtime the program does not link,
+ *                               or does not start. Works in every form: static, PIE, non-PIE,
+ *                               shared library, and it pulls the member out of an archive.
+ *
+ *   #define VCPU_ABI_OPTIONAL   Weak references: without the runtime their addresses are null and
+ *                               vcpu_abi_find() returns null; the consumer then does without, and
+ *                               registers rseq itself if it wants it. What to take care of:
+ *     - Static program: a weak reference pulls nothing out of an archive. A Rust program on
+ *       vcpu-rt has the symbols in its own objects; when linking an archive pass -u vcpu_abi.
+ *     - Dynamic program or shared library: compile with -fPIC or -fPIE, so that the address comes
+ *       from the GOT. Code for a non-PIE executable gets its null at link time and misses a
+ *       runtime that a preload brings.
+ *     - The linker's --as-needed drops a shared runtime to which there are only weak references:
+ *       put -Wl,--no-as-needed before it (-u vcpu_abi does not help here: GNU ld then fails).
+ *
+ *   neither                     Types, constants and the helpers that take a table; no symbol.
+ *
+ *
+ * The last form may come first, by another header; the symbols are declared at the first include
+ * that asks for them. Errors are negative errno numbers, returned; errno is never touched.
+ */
+#ifndef VCPU_RT_H
+#define VCPU_RT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#if !defined(__x86_64__) || !defined(__LP64__) || !defined(__linux__)
+#error "vcpu_rt.h: only x86-64 Linux with 64-bit pointers is supported"
+#endif
+
+#ifdef __cplusplus
+#define VCPU_ASSERT(name, condition) static_assert(condition, #name)
+#elif defined(__STDC_VERSION__) && __STDC_VERSION__ >= 201112L
+#define VCPU_ASSERT(name, condition) _Static_assert(condition, #name)
+#else
+#define VCPU_ASSERT(name, condition) typedef char vcpu_assert_##name[(condition) ? 1 : -1]
+#endif
+#define VCPU_ASSERT_OFFSET(type, field, offset) \
+	VCPU_ASSERT(type##_##field, offsetof(struct type, field) == (offset))
+#define VCPU_ASSERT_SIZE(type, bytes, alignment) \
+	VCPU_ASSERT(layout_of_##type, \
+		    sizeof(struct type) == (bytes) && __alignof__(struct type) == (alignment))
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- rseq: memory that a thread shares with the kernel ----------------------------------------
+ * Source: Linux include/uapi/linux/rseq.h of 7.3. The names differ from the kernel's so that its
+ * header can be included too.
+ */
+
+/* The signature before each abort handler: ud1 0x53053053(%rip),%edi, as in glibc. */
+#define VCPU_RSEQ_SIG 0x53053053U
+
+/* rseq(2) flags. Unregister; must be alone. */
+#define VCPU_RSEQ_FLAG_UNREGISTER (1U << 0)
+/* Register with the time slice extension on. Linux 7.0. */
+#define VCPU_RSEQ_FLAG_SLICE_EXT_DEFAULT_ON (1U << 1)
+
+/* rseq_cs.flags: historical, a kernel of today answers them with SIGSEGV. */
+#define VCPU_RSEQ_CS_FLAG_NO_RESTART_ON_PREEMPT (1U << 0)
+#define VCPU_RSEQ_CS_FLAG_NO_RESTART_ON_SIGNAL (1U << 1)
+#define VCPU_RSEQ_CS_FLAG_NO_RESTART_ON_MIGRATE (1U << 2)
+/* rseq.flags, written by the kernel, Linux 7.0: time slice extension offered; on for the thread. */
+#define VCPU_RSEQ_CS_FLAG_SLICE_EXT_AVAILABLE (1U << 4)
+#define VCPU_RSEQ_CS_FLAG_SLICE_EXT_ENABLED (1U << 5)
+
+/* cpu_id, as an int32_t, of a thread that is not registered; or that glibc failed to register. */
+#define VCPU_RSEQ_CPU_ID_UNINITIALIZED (-1)
+#define VCPU_RSEQ_CPU_ID_REGISTRATION_FAILED (-2)
+/* mm_cid of a thread that is not registered: no valid index. A rule of vcpu-rt. */
+#define VCPU_MM_CID_UNREGISTERED 0xffffffffU
+
+/* Feature sizes, in bytes: the end offset of the last field that the kernel fills. */
+#define VCPU_RSEQ_FEATURE_SIZE_ORIG 20		/* flags; Linux 4.18, which does not tell it */
+#define VCPU_RSEQ_FEATURE_SIZE_NODE_ID 24	/* node_id */
+#define VCPU_RSEQ_FEATURE_SIZE_MM_CID 28	/* mm_cid; Linux 6.3 */
+#define VCPU_RSEQ_FEATURE_SIZE_SLICE_CTRL 33	/* slice_ctrl and one byte; Linux 7.0 */
+
+/* Registration lengths in bytes: any kernel, legacy behaviour; least that selects v2 (7.1). */
+#define VCPU_RSEQ_LEGACY_LENGTH 32
+#define VCPU_RSEQ_V2_MIN_LENGTH 33
+/* Alignment in bytes of an area registered with each. */
+#define VCPU_RSEQ_LEGACY_ALIGN 32
+#define VCPU_RSEQ_V2_ALIGN 64
+
+/* auxv types: feature size in bytes, its alignment in bytes (both Linux 6.3), HWCAP2 bits. */
+#define VCPU_AT_RSEQ_FEATURE_SIZE 27
+#define VCPU_AT_RSEQ_ALIGN 28
+#define VCPU_AT_HWCAP2 26
+/* AT_HWCAP2 bit: userspace may execute rdfsbase, wrfsbase, rdgsbase, wrgsbase. */
+#define VCPU_HWCAP2_FSGSBASE (1U << 1)
+
+/* Where the threads of the static runtime keep struct rseq: bytes above the thread pointer. Only
+ * with VCPU_FEATURE_CONST_OFFSET. And the bytes reserved there. */
+#define VCPU_RSEQ_OFFSET 0x100
+#define VCPU_RSEQ_AREA_BYTES 256
+
+/* Time slice extension control, Linux 7.0. Accessed by byte. */
+struct vcpu_rseq_slice_ctrl {
+	uint8_t request;	/* the thread sets 1 to ask; thread or kernel clear it */
+	uint8_t granted;	/* the kernel sets 1 when granted; only read by the thread */
+	uint16_t reserved;	/* 0 */
+};
+
+VCPU_ASSERT_OFFSET(vcpu_rseq_slice_ctrl, request, 0);
+VCPU_ASSERT_OFFSET(vcpu_rseq_slice_ctrl, granted, 1);
+VCPU_ASSERT_OFFSET(vcpu_rseq_slice_ctrl, reserved, 2);
+VCPU_ASSERT_SIZE(vcpu_rseq_slice_ctrl, 4, 2);
+
+/* The kernel's struct rseq. How much of it the kernel fills: rseq_size in the table below, never
+ * sizeof. The kernel may change a field at any instruction of the thread, which alone accesses
+ * it, each field by one aligned load or store. */
+struct vcpu_rseq {
+	uint32_t cpu_id_start;	/* a possible CPU number, also unregistered; read only */
+	uint32_t cpu_id;	/* current CPU; negative as int32_t: not registered; read only */
+	uint64_t rseq_cs;	/* address of the struct rseq_cs in force, or 0 */
+	uint32_t flags;		/* VCPU_RSEQ_CS_FLAG_SLICE_EXT_*, Linux 7.0; read only */
+	uint32_t node_id;	/* NUMA node, Linux 6.3; read only */
+	uint32_t mm_cid;	/* concurrency id of this process, Linux 6.3: dense. Compare with
+				 * nr_vcpus before use (0x80000000 seen after a failed execve on
+				 * 7.3); read only */
+	struct vcpu_rseq_slice_ctrl slice_ctrl;	/* Linux 7.0 */
+	uint8_t reserved;	/* keeps a feature size of 33 apart from the legacy length */
+	uint8_t end[31];	/* later fields begin here */
+} __attribute__((__aligned__(32)));
+
+VCPU_ASSERT_OFFSET(vcpu_rseq, cpu_id_start, 0);
+VCPU_ASSERT_OFFSET(vcpu_rseq, cpu_id, 4);
+VCPU_ASSERT_OFFSET(vcpu_rseq, rseq_cs, 8);
+VCPU_ASSERT_OFFSET(vcpu_rseq, flags, 16);
+VCPU_ASSERT_OFFSET(vcpu_rseq, node_id, 20);
+VCPU_ASSERT_OFFSET(vcpu_rseq, mm_cid, 24);
+VCPU_ASSERT_OFFSET(vcpu_rseq, slice_ctrl, 28);
+VCPU_ASSERT_OFFSET(vcpu_rseq, reserved, 32);
+VCPU_ASSERT_OFFSET(vcpu_rseq, end, 33);
+VCPU_ASSERT_SIZE(vcpu_rseq, 64, 32);
+
+/* The kernel's struct rseq_cs: one critical section, usually constant data. */
+struct vcpu_rseq_cs {
+	uint32_t version;	/* 0 */
+	uint32_t flags;		/* 0 */
+	uint64_t start_ip;	/* address of the first instruction */
+	uint64_t post_commit_offset;	/* bytes from start_ip to after the commit */
+	uint64_t abort_ip;	/* outside the section; the signature stands just before it */
+} __attribute__((__aligned__(32)));
+
+VCPU_ASSERT_OFFSET(vcpu_rseq_cs, version, 0);
+VCPU_ASSERT_OFFSET(vcpu_rseq_cs, flags, 4);
+VCPU_ASSERT_OFFSET(vcpu_rseq_cs, start_ip, 8);
+VCPU_ASSERT_OFFSET(vcpu_rseq_cs, post_commit_offset, 16);
+VCPU_ASSERT_OFFSET(vcpu_rseq_cs, abort_ip, 24);
+VCPU_ASSERT_SIZE(vcpu_rseq_cs, 32, 32);
+
+/* ---- GS mode: the prctl of this project's kernel patches --------------------------------------
+ * prctl(VCPU_PR_SET_GS_MODE, &mode, sizeof(mode), 0, 0), and GET, which fills the struct.
+ * EINVAL: no such prctl in this kernel, unknown mode, flags not 0, size below 16, arg4 or arg5
+ * not 0, or a stride that the mode does not take. E2BIG: size above a page, or a tail that is
+ * not zero. EFAULT: bad pointer. ERANGE: stride times possible CPUs leaves the user half.
+ * EOPNOTSUPP: no mm_cid, or not a 64-bit task. EPERM, ENOSYS: a seccomp filter or an LSM.
+ */
+#define VCPU_PR_SET_GS_MODE 0x47534d01
+#define VCPU_PR_GET_GS_MODE 0x47534d02
+#define VCPU_GS_INDEX_MODE_NONE 0U	/* the GS base is the thread's own affair */
+#define VCPU_GS_INDEX_MODE_MM_VCPU 1U	/* the GS base is stride * mm_cid */
+
+struct vcpu_prctl_set_gs_mode {
+	uint32_t index_mode;	/* VCPU_GS_INDEX_MODE_* */
+	uint32_t flags;		/* 0 */
+	uint64_t stride;	/* bytes: a page multiple for MM_VCPU, 0 for NONE */
+};
+
+VCPU_ASSERT_OFFSET(vcpu_prctl_set_gs_mode, index_mode, 0);
+VCPU_ASSERT_OFFSET(vcpu_prctl_set_gs_mode, flags, 4);
+VCPU_ASSERT_OFFSET(vcpu_prctl_set_gs_mode, stride, 8);
+VCPU_ASSERT_SIZE(vcpu_prctl_set_gs_mode, 16, 8);
+
+/* ---- tunables: environment variables read at start, ignored under AT_SECURE ------------------ */
+#define VCPU_TUNABLE_STRIDE "VCPU_RT_STRIDE"	/* power of two, with optional K, M, G */
+#define VCPU_TUNABLE_GS "VCPU_RT_GS"		/* auto, on, off */
+#define VCPU_TUNABLE_RSEQ "VCPU_RT_RSEQ"	/* auto (on), own, adopt, off */
+#define VCPU_TUNABLE_DEBUG "VCPU_RT_DEBUG"	/* 0, 1 */
+#define VCPU_STRIDE_MINIMUM 4096		/* bytes, as the two below */
+#define VCPU_STRIDE_MAXIMUM 1073741824
+#define VCPU_STRIDE_DEFAULT 2097152
+
+/* ---- the table -------------------------------------------------------------------------------*/
+
+#define VCPU_ABI_VERSION_MAJOR 1
+#define VCPU_ABI_VERSION_MINOR 0
+#define VCPU_ABI_SIZE 120	/* the value of size in version 1.0: bytes in use */
+#define VCPU_ABI_BYTES 256	/* bytes of the symbol, for ever: COPY relocations */
+
+/* Bits of features. */
+#define VCPU_FEATURE_RSEQ (1ULL << 0)		/* rseq is registered, by this runtime */
+#define VCPU_FEATURE_RSEQ_V2 (1ULL << 1)	/* with a length above 32: v2 */
+#define VCPU_FEATURE_NODE_ID (1ULL << 2)	/* the kernel fills node_id */
+#define VCPU_FEATURE_MM_CID (1ULL << 3)		/* the kernel fills mm_cid */
+#define VCPU_FEATURE_GS_MODE (1ULL << 4)	/* the kernel loads the GS base */
+#define VCPU_FEATURE_CONST_OFFSET (1ULL << 5)	/* rseq_offset is VCPU_RSEQ_OFFSET */
+#define VCPU_FEATURE_FENCE (1ULL << 6)		/* membarrier offers the rseq fence */
+#define VCPU_FEATURE_SLICE_EXT (1ULL << 7)	/* kept; not set by version 1.0 */
+
+/* Values of mode. A ceiling for the process: a thread without registration has no section, it
+ * uses the last area (nr_vcpus) by locked instructions. */
+#define VCPU_MODE_SHARED 0U		/* locked instructions, on any area */
+#define VCPU_MODE_RSEQ_CPU_ID 1U	/* rseq section, area of cpu_id */
+#define VCPU_MODE_RSEQ_MM_CID 2U	/* rseq section, area of mm_cid */
+#define VCPU_MODE_GS 3U			/* single %gs: instructions, area of mm_cid */
+
+/* Fields are only appended. Before reading one that is newer than 1.0, ask VCPU_ABI_HAS.
+ * Offsets are bytes to be added to the thread pointer (%fs:0). Function fields are never null:
+ * without the function they answer -ENOSYS. */
+struct vcpu_abi {
+	uint32_t size;		/* bytes in use; 0: the runtime is not there (yet) */
+	uint16_t version_major;	/* 1 */
+	uint16_t version_minor;	/* raised when fields are appended */
+	uint64_t features;	/* VCPU_FEATURE_* */
+	uint32_t mode;		/* VCPU_MODE_* */
+	uint32_t nr_vcpus;	/* every id is below it; never grows */
+	uint32_t nr_areas;	/* nr_vcpus + 1: sums run over it */
+	uint32_t rseq_sig;	/* signature of registrations and abort handlers */
+	int64_t rseq_offset;	/* of struct rseq */
+	uint32_t rseq_size;	/* active feature size in bytes; 0: rseq not registered */
+	uint32_t rseq_len;	/* registration length in bytes, above 32: v2; 0: none */
+	int64_t index_offset;	/* of the uint32_t that indexes areas */
+	int64_t registered_offset;	/* of the int32_t that is >= 0 when registered */
+	uint64_t stride;	/* bytes from one vCPU's copy to the next */
+	uint32_t stride_shift;	/* its binary logarithm */
+	uint32_t rseq_flags;	/* flags of the registrations, 0 in 1.0 */
+
+	/* Stores vCPU 0's copy of a new object; all copies are zero. Bytes. 0, -EINVAL (size 0
+	 * or above the stride, alignment no power of two or above 4096), -ENOMEM (no room, or
+	 * the reservation was refused at start). */
+	int (*alloc)(size_t size, size_t alignment, void **object);
+	/* Gives an object of that size back. 0, or -EINVAL and nothing was freed. */
+	int (*free)(void *object, size_t size);
+	/* When it returns 0, every section of another thread on that vCPU (-1: on any; the
+	 * runtime may take one id as all) that began before the call has ended or restarted.
+	 * -EINVAL, -ENOSYS, -EPERM. */
+	int (*fence)(int32_t vcpu);
+	/* For threads that the runtime did not make. 0, -EBUSY (registered already), -EPERM (the
+	 * block is another thread's: a vfork child), -ENOSYS, -EINVAL. */
+	int (*thread_register)(void);
+	/* The inverse, before the thread's memory goes. 0, -EPERM, -EINVAL, -ENOSYS. */
+	int (*thread_unregister)(void);
+
+	uint8_t reserved[136];	/* 0 */
+};
+
+VCPU_ASSERT_OFFSET(vcpu_abi, size, 0);
+VCPU_ASSERT_OFFSET(vcpu_abi, version_major, 4);
+VCPU_ASSERT_OFFSET(vcpu_abi, version_minor, 6);
+VCPU_ASSERT_OFFSET(vcpu_abi, features, 8);
+VCPU_ASSERT_OFFSET(vcpu_abi, mode, 16);
+VCPU_ASSERT_OFFSET(vcpu_abi, nr_vcpus, 20);
+VCPU_ASSERT_OFFSET(vcpu_abi, nr_areas, 24);
+VCPU_ASSERT_OFFSET(vcpu_abi, rseq_sig, 28);
+VCPU_ASSERT_OFFSET(vcpu_abi, rseq_offset, 32);
+VCPU_ASSERT_OFFSET(vcpu_abi, rseq_size, 40);
+VCPU_ASSERT_OFFSET(vcpu_abi, rseq_len, 44);
+VCPU_ASSERT_OFFSET(vcpu_abi, index_offset, 48);
+VCPU_ASSERT_OFFSET(vcpu_abi, registered_offset, 56);
+VCPU_ASSERT_OFFSET(vcpu_abi, stride, 64);
+VCPU_ASSERT_OFFSET(vcpu_abi, stride_shift, 72);
+VCPU_ASSERT_OFFSET(vcpu_abi, rseq_flags, 76);
+VCPU_ASSERT_OFFSET(vcpu_abi, alloc, 80);
+VCPU_ASSERT_OFFSET(vcpu_abi, free, 88);
+VCPU_ASSERT_OFFSET(vcpu_abi, fence, 96);
+VCPU_ASSERT_OFFSET(vcpu_abi, thread_register, 104);
+VCPU_ASSERT_OFFSET(vcpu_abi, thread_unregister, 112);
+VCPU_ASSERT_OFFSET(vcpu_abi, reserved, VCPU_ABI_SIZE);
+VCPU_ASSERT_SIZE(vcpu_abi, VCPU_ABI_BYTES, 8);
+
+/* Whether the table in this process has the field: the test to make before its first use. */
+#define VCPU_ABI_HAS(abi, field) \
+	((abi)->size >= offsetof(struct vcpu_abi, field) + sizeof((abi)->field))
+
+/* ---- helpers ---------------------------------------------------------------------------------*/
+
+/* One load at a byte offset from the thread pointer. Volatile, since the kernel writes there. */
+static inline uint32_t vcpu_thread_u32(int64_t offset)
+{
+	uint32_t value;
+
+	__asm__ __volatile__("movl %%fs:(%1), %0" : "=r"(value) : "r"(offset));
+	return value;
+}
+
+/* 1 when the calling thread is registered with rseq, else 0. */
+static inline int vcpu_thread_is_registered(const struct vcpu_abi *abi)
+{
+	return (int32_t)vcpu_thread_u32(abi->registered_offset) >= 0;
+}
+
+/* The area that the calling thread would use now, below nr_areas: nr_vcpus when it has none of
+ * its own. Outside a critical section the answer may be out of date when it arrives: good for
+ * choosing, not for an unlocked update. */
+static inline uint32_t vcpu_thread_area(const struct vcpu_abi *abi)
+{
+	uint32_t index = vcpu_thread_u32(abi->index_offset);
+
+	return vcpu_thread_is_registered(abi) && index < abi->nr_vcpus ? index : abi->nr_vcpus;
+}
+
+/* Area's copy of an object, given vCPU 0's as alloc stored it; area below nr_areas. */
+static inline void *vcpu_area_address(const struct vcpu_abi *abi, void *object, uint32_t area)
+{
+	return (char *)object + ((size_t)area << abi->stride_shift);
+}
+
+#ifdef __cplusplus
+}
+#endif
+
+#undef VCPU_ASSERT
+#undef VCPU_ASSERT_OFFSET
+#undef VCPU_ASSERT_SIZE
+
+#endif /* VCPU_RT_H */
+
+/* ---- symbols ---------------------------------------------------------------------------------*/
+
+#if defined(VCPU_ABI_OPTIONAL) && defined(VCPU_ABI_REQUIRED)
+#error "vcpu_rt.h: define VCPU_ABI_OPTIONAL or VCPU_ABI_REQUIRED, not both"
+#endif
+
+#if (defined(VCPU_ABI_OPTIONAL) || defined(VCPU_ABI_REQUIRED)) && !defined(VCPU_RT_H_SYMBOLS)
+#define VCPU_RT_H_SYMBOLS
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#ifdef VCPU_ABI_OPTIONAL
+#define VCPU_IMPORT __attribute__((__weak__))
+#else
+#define VCPU_IMPORT
+#endif
+
+/* The table. Ask vcpu_abi_find() for it: being linked is not yet being valid. */
+extern const struct vcpu_abi vcpu_abi VCPU_IMPORT;
+
+/* glibc's symbols, with glibc's meanings, under names of our own: <sys/rseq.h> declares the
+ * originals, in C++ with another language linkage than this place has. */
+extern const ptrdiff_t vcpu_rseq_offset __asm__("__rseq_offset") VCPU_IMPORT;
+/* Active feature size in bytes, 0 when rseq is not registered. */
+extern const unsigned int vcpu_rseq_size __asm__("__rseq_size") VCPU_IMPORT;
+/* Flags of the registrations: 0. */
+extern const unsigned int vcpu_rseq_flags __asm__("__rseq_flags") VCPU_IMPORT;
+
+/* The functions of the table as symbols; the contract is said there. */
+int vcpu_alloc(size_t size, size_t alignment, void **object) VCPU_IMPORT;
+int vcpu_free(void *object, size_t size) VCPU_IMPORT;
+int vcpu_fence(int32_t vcpu) VCPU_IMPORT;
+int vcpu_thread_register(void) VCPU_IMPORT;
+int vcpu_thread_unregister(void) VCPU_IMPORT;
+
+/* The table when a runtime of a layout that this header knows is there and ready, else null. */
+static inline const struct vcpu_abi *vcpu_abi_find(void)
+{
+#ifdef VCPU_ABI_OPTIONAL
+	if (&vcpu_abi == NULL)
+		return NULL;
+#endif
+	if (vcpu_abi.size < VCPU_ABI_SIZE || vcpu_abi.version_major != VCPU_ABI_VERSION_MAJOR)
+		return NULL;
+	return &vcpu_abi;
+}
+
+#undef VCPU_IMPORT
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* VCPU_RT_H_SYMBOLS */

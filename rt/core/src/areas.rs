@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The areas: one reservation of `nr_areas * stride` bytes, from which objects are allocated.
+//!
+//! vCPU k's copy of the object at `p` is at `p + k * stride`. The memory is private, zero-filled
+//! and not accounted (MAP_NORESERVE); a page exists once it is touched. Behind the areas, in the
+//! same mapping, lies the bitmap of units in use.
+//!
+//! Allocation takes no lock and calls no allocator: it may be used in a signal handler, in a fork
+//! child, and while malloc itself starts.
+
+use core::ptr::{self, NonNull};
+use core::slice;
+use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+
+use rustix::io::Errno;
+use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous};
+
+use crate::bitmap::Bitmap;
+use crate::process;
+
+/// The unit of allocation, bytes: what the widest compare-exchange (16 bytes) is aligned to.
+const UNIT: usize = 16;
+/// The largest alignment that [`alloc`] gives, bytes: areas are page-aligned, no more.
+pub const MAX_ALIGN: usize = 4096;
+
+/// What was reserved at start.
+#[derive(Clone, Copy, Debug)]
+pub struct Reservation {
+    /// Address of area 0; 0 where the kernel refused even the smallest stride.
+    base: usize,
+    /// Bytes between areas, a power of two.
+    pub stride: u64,
+    /// The stride that the tunable, the program or the default asked for.
+    pub asked: u64,
+    /// Why there are no areas, where there are none: then [`alloc`] answers this.
+    pub refused: Option<Errno>,
+}
+
+impl Reservation {
+    pub(crate) const NONE: Self =
+        Self { base: 0, stride: 0, asked: 0, refused: Some(Errno::NOSYS) };
+
+    fn units(&self) -> usize {
+        self.stride as usize / UNIT
+    }
+
+    fn bitmap(&self, nr_areas: u32) -> Bitmap<'static> {
+        let words = ptr::with_exposed_provenance::<AtomicU64>(
+            self.base + nr_areas as usize * self.stride as usize,
+        );
+        // SAFETY: `reserve` mapped one bit per unit behind the areas, zero-filled, for ever. The
+        // words are only reached through these atomics.
+        let words = unsafe { slice::from_raw_parts(words, self.units().div_ceil(64)) };
+        Bitmap::new(words, self.units())
+    }
+}
+
+/// Reserves the areas of `nr_vcpus` vCPUs and the last one. A refused reservation (RLIMIT_AS,
+/// overcommit mode 2) is tried again with half the stride, down to `minimum`.
+pub(crate) fn reserve(nr_vcpus: u32, asked: u64, minimum: u64) -> Reservation {
+    let mut stride = asked;
+    loop {
+        match map(nr_vcpus as usize + 1, stride as usize) {
+            Ok(base) => return Reservation { base, stride, asked, refused: None },
+            Err(_) if stride / 2 >= minimum => stride /= 2,
+            Err(errno) => {
+                return Reservation { base: 0, stride: asked, asked, refused: Some(errno) };
+            }
+        }
+    }
+}
+
+fn map(nr_areas: usize, stride: usize) -> Result<usize, Errno> {
+    let bitmap_bytes = stride / UNIT / 8;
+    let bytes = nr_areas
+        .checked_mul(stride)
+        .and_then(|areas| areas.checked_add(bitmap_bytes))
+        .ok_or(Errno::NOMEM)?;
+    let protection = ProtFlags::READ | ProtFlags::WRITE;
+    let flags = MapFlags::PRIVATE | MapFlags::NORESERVE;
+    // SAFETY: a new mapping where the kernel likes: it replaces nothing.
+    let base = unsafe { mmap_anonymous(ptr::null_mut(), bytes, protection, flags)? };
+    Ok(base.expose_provenance())
+}
+
+/// Units below it were handed out before, so their copies may hold old values.
+static EVER_USED: AtomicUsize = AtomicUsize::new(0);
+
+/// Allocates an object of `size` bytes in every area, zeroed everywhere, and returns vCPU 0's
+/// copy.
+///
+/// # Errors
+/// EINVAL: size 0 or above the stride; alignment not a power of two, or above [`MAX_ALIGN`].
+/// ENOMEM: no room, or the reservation was refused at start. ENOSYS: the runtime has not started.
+pub fn alloc(size: usize, align: usize) -> Result<NonNull<u8>, Errno> {
+    let found = process::found();
+    let reservation = &found.reservation;
+    if let Some(errno) = reservation.refused {
+        return Err(errno);
+    }
+    if size == 0 || size as u64 > reservation.stride || !align.is_power_of_two() || align > MAX_ALIGN
+    {
+        return Err(Errno::INVAL);
+    }
+    advise_small_pages(found.nr_areas(), reservation);
+    let count = size.div_ceil(UNIT);
+    let start = reservation
+        .bitmap(found.nr_areas())
+        .claim(count, align.div_ceil(UNIT))
+        .ok_or(Errno::NOMEM)?;
+    let used_before = EVER_USED.fetch_max(start + count, Ordering::Relaxed);
+    let first = reservation.base + start * UNIT;
+    if start < used_before {
+        for area in found.used_areas() {
+            zero(first + area as usize * reservation.stride as usize, count);
+        }
+    }
+    NonNull::new(ptr::with_exposed_provenance_mut(first)).ok_or(Errno::NOMEM)
+}
+
+/// Zeroes one copy. It reads first: a page that was never touched then stays the shared zero
+/// page and costs no memory.
+fn zero(address: usize, units: usize) {
+    let words = ptr::with_exposed_provenance::<AtomicU64>(address);
+    // SAFETY: the run was just claimed, lies inside one area, and is aligned to the unit.
+    let words = unsafe { slice::from_raw_parts(words, units * UNIT / 8) };
+    for word in words.iter().filter(|word| word.load(Ordering::Relaxed) != 0) {
+        word.store(0, Ordering::Relaxed);
+    }
+}
+
+/// Once, before the first object: with transparent huge pages a few touched bytes per area would
+/// cost 2 MiB each.
+fn advise_small_pages(nr_areas: u32, reservation: &Reservation) {
+    static ADVISED: AtomicBool = AtomicBool::new(false);
+    if !ADVISED.swap(true, Ordering::Relaxed) {
+        let base = ptr::with_exposed_provenance_mut(reservation.base);
+        let bytes = nr_areas as usize * reservation.stride as usize;
+        // SAFETY: the advice changes no contents. EINVAL means a kernel without huge pages.
+        let _no_huge_pages = unsafe { madvise(base, bytes, Advice::LinuxNoHugepage) };
+    }
+}
+
+/// Frees the object of `size` bytes whose vCPU 0's copy is at `object`.
+///
+/// # Errors
+/// EINVAL, and nothing is freed: the pointer is not from [`alloc`], or (part of) the object is
+/// free already. ENOSYS: the runtime has not started.
+///
+/// # Safety
+/// `object` and `size` are of one [`alloc`]. No thread uses the object any more.
+pub unsafe fn free(object: *mut u8, size: usize) -> Result<(), Errno> {
+    let found = process::found();
+    let reservation = &found.reservation;
+    if let Some(errno) = reservation.refused {
+        return Err(errno);
+    }
+    let offset = object.addr().checked_sub(reservation.base).ok_or(Errno::INVAL)?;
+    if size == 0 || !offset.is_multiple_of(UNIT) || offset as u64 >= reservation.stride {
+        return Err(Errno::INVAL);
+    }
+    let bitmap = reservation.bitmap(found.nr_areas());
+    if bitmap.release(offset / UNIT, size.div_ceil(UNIT)) { Ok(()) } else { Err(Errno::INVAL) }
+}

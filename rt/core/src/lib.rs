@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What the no_std and the hosted form of vcpu-rt share: rseq registration, access modes, per-vCPU
+//! areas, tunables and the contents of the ABI table.
+//!
+//! This crate defines no C symbol and starts nothing: whoever owns the process (the startup code
+//! of `vcpu-rt`) calls [`process::start`] once, then registers its threads with [`rseq`].
+#![no_std]
+
+pub mod areas;
+pub mod arch;
+pub mod auxv;
+pub mod bitmap;
+pub mod fence;
+pub mod gs_mode;
+pub mod object;
+pub mod process;
+pub mod report;
+pub mod rseq;
+pub mod section;
+pub mod table;
+pub mod topology;
+pub mod tunables;
+
+pub use rustix::io::Errno;

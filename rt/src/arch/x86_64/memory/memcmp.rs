@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! memcmp and bcmp: one body.
+
+/// `int memcmp(const void *left, const void *right, size_t size)`, which also is bcmp. Bytes
+/// compare unsigned; only the result's sign means something.
+///
+/// rdi left, rsi right, rdx size.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __vcpu_rt_memcmp {
+    ($prefix:literal) => {
+        $crate::__vcpu_rt_memory_function! { $prefix, "memcmp", also "bcmp";
+            "cmp rdx, 16"
+            "jb 40f"
+            // From here on rdi runs, rsi is how far right lies from left, r8 is left's last 16.
+            "lea r8, [rdi + rdx - 16]"
+            "sub rsi, rdi"
+            "cmp rdx, 64"
+            "jae 30f"
+
+            // 16 bytes at a time. The last 16 may begin inside those before.
+            "20:"
+            "movdqu xmm0, [rdi]"
+            "movdqu xmm1, [rdi + rsi]"
+            "pcmpeqb xmm0, xmm1"
+            "pmovmskb ecx, xmm0"
+            "sub ecx, 0xffff"
+            "jnz 21f"
+            "add rdi, 16"
+            "cmp rdi, r8"
+            "jb 20b"
+            "lea rcx, [r8 + 16]"
+            "cmp rdi, rcx"
+            "mov rdi, r8"
+            "jne 20b"
+            "xor eax, eax"
+            "ret"
+            // They differ: the lowest bit set says where. (`rep bsf` is tzcnt to a CPU that has
+            // it and bsf to another, which is slower; of a value that is not 0 both say the same.)
+            "21:"
+            "rep bsf ecx, ecx"
+            "add rdi, rcx"
+            "movzx eax, byte ptr [rdi]"
+            "movzx ecx, byte ptr [rdi + rsi]"
+            "sub eax, ecx"
+            "ret"
+
+            // 64 bytes at a time, in the same way; r9 is left's last 64. Where they differ, the
+            // steps of 16 find the place.
+            "30:"
+            "lea r9, [r8 - 48]"
+            ".p2align 4"
+            "31:"
+            "movdqu xmm0, [rdi]"
+            "movdqu xmm4, [rdi + rsi]"
+            "movdqu xmm1, [rdi + 16]"
+            "movdqu xmm5, [rdi + rsi + 16]"
+            "movdqu xmm2, [rdi + 32]"
+            "movdqu xmm6, [rdi + rsi + 32]"
+            "movdqu xmm3, [rdi + 48]"
+            "movdqu xmm7, [rdi + rsi + 48]"
+            "pcmpeqb xmm0, xmm4"
+            "pcmpeqb xmm1, xmm5"
+            "pcmpeqb xmm2, xmm6"
+            "pcmpeqb xmm3, xmm7"
+            "pand xmm0, xmm1"
+            "pand xmm2, xmm3"
+            "pand xmm0, xmm2"
+            "pmovmskb ecx, xmm0"
+            "cmp ecx, 0xffff"
+            "jne 20b"
+            "add rdi, 64"
+            "cmp rdi, r9"
+            "jb 31b"
+            "lea rcx, [r9 + 64]"
+            "cmp rdi, rcx"
+            "mov rdi, r9"
+            "jne 31b"
+            "xor eax, eax"
+            "ret"
+
+            // Below 16 bytes. The byte that comes first counts most: hence the swap.
+            "40:"
+            "cmp edx, 8"
+            "jb 42f"
+            "mov rax, [rdi]"
+            "mov rcx, [rsi]"
+            "cmp rax, rcx"
+            "jne 41f"
+            "mov rax, [rdi + rdx - 8]"
+            "mov rcx, [rsi + rdx - 8]"
+            "cmp rax, rcx"
+            "je 45f"
+            "41:"
+            "bswap rax"
+            "bswap rcx"
+            "cmp rax, rcx"
+            "sbb eax, eax"
+            "or eax, 1"
+            "ret"
+            "42:"
+            "cmp edx, 4"
+            "jb 43f"
+            "mov eax, [rdi]"
+            "mov ecx, [rsi]"
+            "cmp eax, ecx"
+            "jne 41b"
+            "mov eax, [rdi + rdx - 4]"
+            "mov ecx, [rsi + rdx - 4]"
+            "cmp eax, ecx"
+            "jne 41b"
+            "45:"
+            "xor eax, eax"
+            "ret"
+            "43:"
+            "xor eax, eax"
+            "44:"
+            "sub edx, 1"
+            "jb 46f"
+            "movzx eax, byte ptr [rdi]"
+            "movzx ecx, byte ptr [rsi]"
+            "inc rdi"
+            "inc rsi"
+            "sub eax, ecx"
+            "jz 44b"
+            "46:"
+            "ret"
+        }
+    };
+}

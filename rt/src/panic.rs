@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The end of a program that found itself wrong.
+
+use core::panic::PanicInfo;
+use core::sync::atomic::{AtomicBool, Ordering};
+
+use vcpu_core::report::Line;
+
+use crate::process::{abort, exit_group};
+
+/// The exit status of a panic, as a Rust program with std has it.
+pub const PANIC_STATUS: i32 = 101;
+
+/// Prints thread, location and message on standard error and ends the process with status 101.
+/// Nothing is unwound, and `at_exit` functions do not run.
+#[doc(hidden)]
+pub fn panic(info: &PanicInfo<'_>) -> ! {
+    static PANICKING: AtomicBool = AtomicBool::new(false);
+    // A panic while one is printed (a Display that panics) would not end.
+    if !PANICKING.swap(true, Ordering::Relaxed) {
+        crate::thread::current().with_name(|name| match info.location() {
+            Some(location) => {
+                crate::eprintln!("thread '{name}' panicked at {location}:\n{}", info.message());
+            }
+            None => crate::eprintln!("thread '{name}' panicked:\n{}", info.message()),
+        });
+    }
+    exit_group(PANIC_STATUS)
+}
+
+/// `__stack_chk_fail`: a C function found its canary changed.
+#[doc(hidden)]
+pub extern "C" fn stack_smashed() -> ! {
+    Line::new().text("stack smashing detected; aborting").print();
+    abort()
+}
+
+/// `_Unwind_Resume`: compiled cleanups refer to it, and nothing unwinds.
+#[doc(hidden)]
+pub extern "C" fn unwind_resume() -> ! {
+    Line::new().text("_Unwind_Resume was called, but nothing unwinds here; aborting").print();
+    abort()
+}
