@@ -76,14 +76,27 @@ impl Write for Buffer {
 ///
 /// # Errors
 /// As [`Stream::write_all`].
-pub fn print(stream: Stream, text: fmt::Arguments<'_>, end: &str) -> Result<(), Errno> {
+#[inline(always)]
+pub fn print(stream: Stream, text: fmt::Arguments<'_>, end: &'static str) -> Result<(), Errno> {
+    // A constant text needs no formatting, and with this inlined, no code for it.
+    match text.as_str() {
+        Some(text) => print_constant(stream, text, end),
+        None => print_formatted(stream, text, end),
+    }
+}
+
+fn print_constant(stream: Stream, text: &str, end: &str) -> Result<(), Errno> {
     let mut buffer = Buffer { stream, bytes: [0; 512], length: 0, result: Ok(()) };
-    // An error of the stream is in the buffer; one of a Display cuts the text. A constant text
-    // needs no formatting, and no code for it.
-    let _in_the_buffer = match text.as_str() {
-        Some(text) => buffer.write_str(text),
-        None => buffer.write_fmt(text),
-    };
+    let _in_the_buffer = buffer.write_str(text);
+    let _in_the_buffer = buffer.write_str(end);
+    buffer.flush();
+    buffer.result
+}
+
+fn print_formatted(stream: Stream, text: fmt::Arguments<'_>, end: &str) -> Result<(), Errno> {
+    let mut buffer = Buffer { stream, bytes: [0; 512], length: 0, result: Ok(()) };
+    // An error of the stream is in the buffer; one of a Display cuts the text.
+    let _in_the_buffer = buffer.write_fmt(text);
     let _in_the_buffer = buffer.write_str(end);
     buffer.flush();
     buffer.result

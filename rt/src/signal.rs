@@ -12,7 +12,7 @@ use vcpu_core::arch::syscall;
 use crate::arch::thread::restore_from_signal;
 
 pub use linux_raw_sys::general::{
-    SA_NODEFER, SA_ONSTACK, SA_RESETHAND, SA_RESTART, SIGALRM, SIGCHLD, SIGHUP, SIGINT, SIGPIPE,
+    SA_NODEFER, SA_ONSTACK, SA_RESETHAND, SA_RESTART, SIGALRM, SIGBUS, SIGCHLD, SIGHUP, SIGINT, SIGPIPE,
     SIGQUIT, SIGSEGV, SIGTERM, SIGUSR1, SIGUSR2,
 };
 

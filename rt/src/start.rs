@@ -112,9 +112,10 @@ pub unsafe fn relocated(stack: *const usize, dynamic: usize) -> InitialStack {
     match unsafe { relocate(dynamic, program_headers::of_this_program(&initial.auxv)) } {
         Ok(base) => initial.load_base = base,
         Err(Unsupported::Type(kind)) => stop_with(
-            Line::new().text("cannot start: relocation type ").number(u64::from(kind)).text(
-                " (only R_X86_64_RELATIVE, 8, is supported; 37 is an IFUNC from a C object)",
-            ),
+            Line::new()
+                .text("cannot start: relocation type ")
+                .number(u64::from(kind))
+                .text(" (8, RELATIVE, is supported; 37 is an IFUNC of a C object)"),
         ),
         Err(Unsupported::Rel) => stop("cannot start: DT_REL relocations are not supported"),
     }
@@ -153,14 +154,7 @@ pub unsafe fn run(initial: &InitialStack, program: &Program) -> ! {
         protect_relro(initial.load_base, headers, ptr::from_ref(program.table).addr())
     };
     if tunables.debug {
-        let line = found.line();
-        match protected {
-            Ok(()) => line,
-            Err(errno) => line
-                .text(" table=writable,errno=")
-                .number(u64::from(errno.raw_os_error().unsigned_abs())),
-        }
-        .print();
+        describe(found, protected);
     }
     // SAFETY: the linker's bounds of the arrays.
     unsafe { process::run_init_arrays() };
@@ -204,10 +198,10 @@ unsafe fn create_main_block(
             Ok(base) => room = base.addr()..base.expose_provenance() + layout.bytes(),
             Err(errno) => stop_with(
                 Line::new()
-                    .text("cannot start: no memory for thread-local storage, bytes=")
+                    .text("cannot start: thread-local storage needs bytes: ")
                     .number(layout.bytes() as u64)
-                    .text(" errno=")
-                    .number(u64::from(errno.raw_os_error().unsigned_abs())),
+                    .text(", ")
+                    .errno(errno),
             ),
         }
     } else {
@@ -284,6 +278,8 @@ unsafe fn protect_relro(
 }
 
 /// A tunable with a value that is not allowed.
+#[cold]
+#[inline(never)]
 fn complain(complaint: tunables::Complaint<'_>) {
     Line::new()
         .text(complaint.variable)
@@ -297,11 +293,25 @@ fn complain(complaint: tunables::Complaint<'_>) {
         .print();
 }
 
+/// The line of VCPU_RT_DEBUG=1.
+#[cold]
+#[inline(never)]
+fn describe(found: &Found, protected: Result<(), Errno>) {
+    let mut line = Line::new();
+    found.describe(&mut line);
+    if let Err(errno) = protected {
+        line.text(" table=writable, ").errno(errno);
+    }
+    line.print();
+}
+
 /// The stride that the user asked for could not be reserved.
+#[cold]
+#[inline(never)]
 fn tell_of_smaller_stride(found: &Found) {
     let reservation = &found.reservation;
-    let line = Line::new()
-        .text("a stride of ")
+    let mut line = Line::new();
+    line.text("a stride of ")
         .number(reservation.asked)
         .text(" needs more address space than the kernel gives; ");
     if reservation.refused.is_some() {
@@ -312,11 +322,13 @@ fn tell_of_smaller_stride(found: &Found) {
 }
 
 /// Before there is anything to unwind or to run at exit.
+#[cold]
+#[inline(never)]
 fn stop(message: &str) -> ! {
     stop_with(Line::new().text(message))
 }
 
-fn stop_with(line: Line) -> ! {
+fn stop_with(line: &mut Line) -> ! {
     line.print();
     process::exit_group(127)
 }

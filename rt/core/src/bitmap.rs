@@ -36,11 +36,11 @@ impl<'a> Bitmap<'a> {
             let mut start = 0;
             while let Some(run) = self.run(start, count) {
                 start = match self.last_used(run.clone()) {
-                    Some(used) => (used + 1).next_multiple_of(align),
+                    Some(used) => align_up(used + 1, align),
                     None if self.try_take(run.clone()) => return Some(run.start),
                     None => {
                         disturbed = true;
-                        run.end.next_multiple_of(align)
+                        align_up(run.end, align)
                     }
                 };
             }
@@ -103,6 +103,12 @@ impl<'a> Bitmap<'a> {
             }
         }
     }
+}
+
+/// `align` is a power of two.
+fn align_up(unit: usize, align: usize) -> usize {
+    let mask = align.wrapping_sub(1);
+    unit.wrapping_add(mask) & !mask
 }
 
 /// The words that a run touches, each with the mask of its bits.

@@ -176,36 +176,30 @@ impl Found {
     }
 
     /// What VCPU_RT_DEBUG=1 prints.
-    pub fn line(&self) -> Line {
-        let mut line = Line::new().text("mode=").text(mode_name(self.mode)).text(" rseq=");
-        line = match self.rseq {
+    #[cold]
+    #[inline(never)]
+    pub fn describe(&self, line: &mut Line) {
+        line.text("mode=").text(mode_name(self.mode)).text(" rseq=");
+        match self.rseq {
             RseqState::Registered => line.text("registered"),
             RseqState::Off => line.text("off"),
-            RseqState::Refused(errno) => line.text("refused,errno=").number(errno_number(errno)),
+            RseqState::Refused(errno) => line.text("refused, ").errno(errno),
         };
-        line = line
-            .text(" length=")
-            .number(self.active_length() as u64)
-            .text(" feature_size=")
-            .number(self.active_feature_size() as u64)
-            .text(" gs=");
-        line = match self.gs {
-            GsMode::Off => line.text("off"),
-            GsMode::Refused(errno) => line.text("refused,errno=").number(errno_number(errno)),
-            GsMode::Offered => line.text("offered,unused"),
+        line.text(" length=").number(self.active_length() as u64);
+        line.text(" feature_size=").number(self.active_feature_size() as u64);
+        match self.gs {
+            GsMode::Off => line.text(" gs=off"),
+            GsMode::Refused(errno) => line.text(" gs=refused, ").errno(errno),
+            GsMode::Offered => line.text(" gs=offered, unused"),
         };
-        line = line
-            .text(if self.fence { " fence=yes" } else { " fence=no" })
-            .text(" nr_vcpus=")
-            .number(u64::from(self.nr_vcpus))
-            .text(" stride=")
-            .number(self.reservation.stride);
+        line.text(if self.fence { " fence=yes" } else { " fence=no" });
+        line.text(" nr_vcpus=").number(u64::from(self.nr_vcpus));
+        line.text(" stride=").number(self.reservation.stride);
         if self.reservation.stride != self.reservation.asked {
-            line = line.text(" stride_asked=").number(self.reservation.asked);
+            line.text(" stride_asked=").number(self.reservation.asked);
         }
-        match self.reservation.refused {
-            Some(errno) => line.text(" areas=refused,errno=").number(errno_number(errno)),
-            None => line,
+        if let Some(errno) = self.reservation.refused {
+            line.text(" areas=refused, ").errno(errno);
         }
     }
 }
@@ -218,8 +212,4 @@ pub fn mode_name(mode: Mode) -> &'static str {
         Mode::RseqMmCid => "rseq-mm_cid",
         Mode::Gs => "gs",
     }
-}
-
-fn errno_number(errno: Errno) -> u64 {
-    u64::from(errno.raw_os_error().unsigned_abs())
 }

@@ -2,6 +2,7 @@
 //! Lines on stderr from places where `core::fmt` is too large or not yet safe to use.
 
 use rustix::fd::BorrowedFd;
+use rustix::io::Errno;
 
 /// A line under construction. What does not fit is cut; nothing is allocated, nothing panics.
 pub struct Line {
@@ -14,7 +15,9 @@ impl Line {
 
     /// A line that begins with the runtime's name.
     pub fn new() -> Self {
-        Self::empty().text("vcpu-rt: ")
+        let mut line = Self::empty();
+        line.text("vcpu-rt: ");
+        line
     }
 
     /// A line without a beginning.
@@ -23,14 +26,12 @@ impl Line {
     }
 
     /// Appends text.
-    #[must_use]
-    pub fn text(self, text: &str) -> Self {
+    pub fn text(&mut self, text: &str) -> &mut Self {
         self.value(text.as_bytes())
     }
 
     /// Appends bytes from outside; what is not printable ASCII shows as `?`.
-    #[must_use]
-    pub fn value(mut self, value: &[u8]) -> Self {
+    pub fn value(&mut self, value: &[u8]) -> &mut Self {
         for &byte in value {
             self.push(if matches!(byte, b' '..=b'~') { byte } else { b'?' });
         }
@@ -38,18 +39,24 @@ impl Line {
     }
 
     /// Appends a decimal number.
-    #[must_use]
-    pub fn number(mut self, number: u64) -> Self {
+    pub fn number(&mut self, mut number: u64) -> &mut Self {
         // 20 digits hold 2^64 - 1.
-        let mut divisor = 10_000_000_000_000_000_000_u64;
-        while divisor > 1 && number / divisor == 0 {
-            divisor /= 10;
+        let mut digits = [0; 20];
+        let mut first = digits.len();
+        for (index, digit) in digits.iter_mut().enumerate().rev() {
+            *digit = b'0' + (number % 10) as u8;
+            first = index;
+            number /= 10;
+            if number == 0 {
+                break;
+            }
         }
-        while divisor > 0 {
-            self.push(b'0' + (number / divisor % 10) as u8);
-            divisor /= 10;
-        }
-        self
+        self.value(digits.get(first..).unwrap_or(&[]))
+    }
+
+    /// Appends the number of an error.
+    pub fn errno(&mut self, errno: Errno) -> &mut Self {
+        self.text("errno ").number(u64::from(errno.raw_os_error().unsigned_abs()))
     }
 
     fn push(&mut self, byte: u8) {
@@ -72,7 +79,7 @@ impl Line {
 
     /// Writes the line to file descriptor 2 in one write(2). A descriptor that is closed or full
     /// loses it: there is nobody left to tell.
-    pub fn print(mut self) {
+    pub fn print(&mut self) {
         // SAFETY: a number, not a resource: if nothing is open there, the write fails.
         let stderr = unsafe { BorrowedFd::borrow_raw(2) };
         let _nobody_to_tell = rustix::io::write(stderr, self.finish());
@@ -91,14 +98,15 @@ mod tests {
 
     #[test]
     fn numbers_have_no_leading_zeros() {
-        let line = Line::empty().number(0).text(" ").number(10).text(" ").number(u64::MAX);
-        let mut line = line;
+        let mut line = Line::empty();
+        line.number(0).text(" ").number(10).text(" ").number(u64::MAX);
         assert_eq!(line.finish(), b"0 10 18446744073709551615\n");
     }
 
     #[test]
     fn a_long_or_unprintable_value_is_cut_and_masked() {
-        let mut line = Line::empty().value(&[0x1b; 1000]);
+        let mut line = Line::empty();
+        line.value(&[0x1b; 1000]);
         let bytes = line.finish();
         assert_eq!(bytes.len(), Line::CAPACITY);
         assert_eq!((bytes[0], bytes[Line::CAPACITY - 1]), (b'?', b'\n'));

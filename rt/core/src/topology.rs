@@ -3,8 +3,9 @@
 
 use core::sync::atomic::{AtomicU32, Ordering};
 
-use linux_raw_sys::general::__NR_sched_getaffinity;
-use rustix::fs::{Mode, OFlags};
+use linux_raw_sys::general::{
+    __NR_close, __NR_openat, __NR_read, __NR_sched_getaffinity, AT_FDCWD, O_CLOEXEC, O_RDONLY,
+};
 
 use crate::arch;
 
@@ -70,23 +71,36 @@ pub fn possible_vcpus(bound: u32, highest_allowed: u32) -> u32 {
 }
 
 fn read_possible() -> Option<u32> {
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-    let file = rustix::fs::open(c"/sys/devices/system/cpu/possible", flags, Mode::empty()).ok()?;
-    let mut text = [0; 64];
-    let length = rustix::io::read(&file, &mut text).ok()?;
+    let path = c"/sys/devices/system/cpu/possible".as_ptr().expose_provenance();
+    let mut text = [0_u8; 64];
+    let place = text.as_mut_ptr().expose_provenance();
+    let flags = (O_RDONLY | O_CLOEXEC) as usize;
+    // SAFETY: a terminated path, and a buffer of the size that read(2) is told.
+    let length = unsafe {
+        let file = arch::syscall(__NR_openat, [AT_FDCWD as usize, path, flags, 0]).ok()?;
+        let length = arch::syscall(__NR_read, [file, place, text.len(), 0]);
+        let _closed_in_any_case = arch::syscall(__NR_close, [file, 0, 0, 0]);
+        length.ok()?
+    };
     highest_in_list(text.get(..length)?)
 }
 
-/// The last number of a CPU list such as `0-3,8-11` (cpuset(7), "List format").
+/// The last number of a CPU list such as `0-3,8-11` (cpuset(7), "List format"), as it ends with
+/// a newline. `None` where the text is not such a list, or was cut.
 fn highest_in_list(text: &[u8]) -> Option<u32> {
-    let text = text.trim_ascii_end();
-    // A list that fills the buffer was cut: its last number is not the last.
-    if text.len() >= 63 {
-        return None;
+    let mut number = None;
+    for (index, byte) in text.iter().enumerate() {
+        match byte {
+            b'0'..=b'9' => {
+                let digit = u32::from(byte - b'0');
+                number = Some(number.unwrap_or(0_u32).checked_mul(10)?.checked_add(digit)?);
+            }
+            b'-' | b',' if number.is_some() => number = None,
+            b'\n' if index + 1 == text.len() => return number.filter(|&cpu| cpu < MAX_CPUS),
+            _ => return None,
+        }
     }
-    let last = text.rsplit(|byte| matches!(byte, b'-' | b',')).next()?;
-    let number = core::str::from_utf8(last).ok()?.parse().ok()?;
-    (number < MAX_CPUS).then_some(number)
+    None
 }
 
 #[cfg(test)]
@@ -98,11 +112,13 @@ mod tests {
         assert_eq!(highest_in_list(b"0-1\n"), Some(1));
         assert_eq!(highest_in_list(b"0\n"), Some(0));
         assert_eq!(highest_in_list(b"0-3,8-11\n"), Some(11));
-        assert_eq!(highest_in_list(b"0-8191"), Some(8191));
-        assert_eq!(highest_in_list(b"0-8192"), None);
+        assert_eq!(highest_in_list(b"0-8191\n"), Some(8191));
+        assert_eq!(highest_in_list(b"0-8192\n"), None);
         assert_eq!(highest_in_list(b""), None);
         assert_eq!(highest_in_list(b"0-\n"), None);
-        assert_eq!(highest_in_list(&[b'1'; 64]), None);
+        assert_eq!(highest_in_list(b",1\n"), None);
+        assert_eq!(highest_in_list(b"0-1,2"), None, "cut");
+        assert_eq!(highest_in_list(b"99999999999\n"), None);
     }
 
     #[test]

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The command line.
+
+use core::ffi::CStr;
+use core::fmt;
+
+use vcpu_rt::{env, found};
+
+use crate::input::Printable;
+
+pub const USAGE: &str = "usage: histogram [--threads N] [--check] [--] FILE...
+  --threads N  threads that count, 1 to 4096 (default: the CPUs of this process)
+  --check      compare with a count by one thread
+  exit status: 0 all well, 1 a file failed, 2 bad arguments, 3 the check disagreed";
+
+/// The most threads that `--threads` takes.
+const MAX_THREADS: u32 = 4096;
+
+pub struct Arguments {
+    pub threads: u32,
+    pub check: bool,
+    pub help: bool,
+    options: usize,
+}
+
+pub enum Problem {
+    Unknown(&'static CStr),
+    BadThreads(Option<&'static CStr>),
+    NoFiles,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unknown(option) => write!(f, "unknown option {}", Printable(option)),
+            Self::BadThreads(None) => {
+                write!(f, "--threads needs a number from 1 to {MAX_THREADS}")
+            }
+            Self::BadThreads(Some(value)) => write!(
+                f,
+                "--threads {} is not allowed: a number from 1 to {MAX_THREADS}",
+                Printable(value)
+            ),
+            Self::NoFiles => f.write_str("no file given"),
+        }
+    }
+}
+
+impl Arguments {
+    /// Options come before files; `--` ends them.
+    pub fn parse() -> Result<Self, Problem> {
+        let mut parsed =
+            Self { threads: found().affinity.allowed.max(1), check: false, help: false, options: 1 };
+        let mut arguments = env::args().skip(1);
+        while let Some(argument) = arguments.next() {
+            match argument.to_bytes() {
+                b"--threads" => {
+                    let value = arguments.next();
+                    parsed.threads = value.and_then(threads).ok_or(Problem::BadThreads(value))?;
+                    parsed.options += 1;
+                }
+                b"--check" => parsed.check = true,
+                b"--help" => parsed.help = true,
+                b"--" => {
+                    parsed.options += 1;
+                    break;
+                }
+                [b'-', _, ..] => return Err(Problem::Unknown(argument)),
+                _ => break,
+            }
+            parsed.options += 1;
+        }
+        if parsed.files().next().is_none() && !parsed.help {
+            return Err(Problem::NoFiles);
+        }
+        Ok(parsed)
+    }
+
+    /// The files, in the order given.
+    pub fn files(&self) -> impl Iterator<Item = &'static CStr> + use<> {
+        env::args().skip(self.options)
+    }
+}
+
+fn threads(text: &CStr) -> Option<u32> {
+    let number = text.to_str().ok()?.parse().ok()?;
+    (1..=MAX_THREADS).contains(&number).then_some(number)
+}

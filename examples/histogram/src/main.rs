@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Counts the bytes of files into a per-vCPU histogram, and the lines into a per-vCPU counter,
+//! with one thread per CPU, and never loses an update.
+#![cfg_attr(not(test), no_std)]
+#![cfg_attr(not(test), no_main)]
+
+mod arguments;
+mod count;
+mod fault;
+mod input;
+mod picture;
+
+use core::ffi::CStr;
+
+use arguments::Arguments;
+use count::{Counts, Plain};
+use input::{Input, Printable, Problem};
+use vcpu_rt::abi::Mode;
+use vcpu_rt::{eprintln, found, println};
+
+vcpu_rt::entry!(main);
+
+/// Exit statuses: all well; a file failed; bad arguments; the check disagreed.
+const ALL_WELL: i32 = 0;
+const FILE_FAILED: i32 = 1;
+const USAGE: i32 = 2;
+const CHECK_DISAGREED: i32 = 3;
+
+fn main() -> i32 {
+    let arguments = match Arguments::parse() {
+        Ok(arguments) => arguments,
+        Err(problem) => {
+            eprintln!("histogram: {problem}\n{}", arguments::USAGE);
+            return USAGE;
+        }
+    };
+    if arguments.help {
+        println!("{}", arguments::USAGE);
+        return ALL_WELL;
+    }
+    print_found();
+    let counts = match Counts::new() {
+        Ok(counts) => counts,
+        Err(errno) => {
+            eprintln!("histogram: no per-vCPU memory: {}", errno.raw_os_error());
+            return FILE_FAILED;
+        }
+    };
+    if let Err(errno) = fault::survive_truncation() {
+        eprintln!("histogram: no handler for SIGBUS: errno {}", errno.raw_os_error());
+        return FILE_FAILED;
+    }
+    let mut status = ALL_WELL;
+    let (mut files, mut bytes) = (0_u64, 0_u64);
+    for path in arguments.files() {
+        match count_file(&counts, path, &arguments) {
+            Ok(counted) => {
+                files += 1;
+                bytes += counted;
+            }
+            Err(Failure::File(problem)) => {
+                eprintln!("histogram: {}: {problem}", Printable(path));
+                status = status.max(FILE_FAILED);
+            }
+            Err(Failure::Check) => {
+                eprintln!(
+                    "histogram: {}: the per-vCPU sums differ from a one-thread count",
+                    Printable(path)
+                );
+                status = CHECK_DISAGREED;
+            }
+        }
+    }
+    let totals = counts.totals();
+    println!("files {files}, bytes {bytes}, lines {}, threads {}", totals.lines, arguments.threads);
+    picture::print(&totals.bytes);
+    counts.print_shares(totals.bytes.iter().sum());
+    if arguments.check && status != CHECK_DISAGREED {
+        println!("check: the per-vCPU sums equal a one-thread count, file by file");
+    }
+    status
+}
+
+enum Failure {
+    File(Problem),
+    Check,
+}
+
+/// Counts one file and, where asked for, counts it again by one thread. What was counted of a
+/// file that failed stays in the totals, and is not checked: its bytes are gone.
+fn count_file(counts: &Counts, path: &CStr, arguments: &Arguments) -> Result<u64, Failure> {
+    let input = Input::open(path).map_err(Failure::File)?;
+    let before = if arguments.check { counts.totals() } else { Plain::ZERO };
+    let counted = count::in_threads(counts, &input, arguments.threads).map_err(Failure::File)?;
+    if arguments.check && counts.totals().since(&before) != Plain::of(&input) {
+        return Err(Failure::Check);
+    }
+    Ok(counted)
+}
+
+/// What the runtime found and chose.
+fn print_found() {
+    let found = found();
+    println!(
+        "mode {}, stride {} bytes, vCPUs below {}, rseq registration length {}, feature size {}",
+        vcpu_rt::vcpu_process::mode_name(found.mode),
+        found.reservation.stride,
+        found.nr_vcpus,
+        found.active_length(),
+        found.active_feature_size(),
+    );
+    if found.mode == Mode::Shared {
+        println!("no rseq: counting by locked instructions");
+    }
+}

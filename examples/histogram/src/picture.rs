@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The histogram as text.
+
+use vcpu_rt::println;
+
+/// Byte values in a row.
+const ROW: usize = 8;
+/// Characters of the longest bar.
+const WIDTH: u64 = 48;
+const BAR: &str = "################################################";
+
+/// Prints a bar for each 8 byte values, in proportion to the longest.
+pub fn print(counts: &[u64; 256]) {
+    let sum = |row: &[u64]| row.iter().sum::<u64>();
+    let longest = counts.chunks(ROW).map(sum).max().unwrap_or(0).max(1);
+    for (index, row) in counts.chunks(ROW).enumerate() {
+        let count = sum(row);
+        let length = (u128::from(count) * u128::from(WIDTH)).div_ceil(u128::from(longest));
+        let bar = BAR.get(..length as usize).unwrap_or(BAR);
+        let first = index * ROW;
+        println!("{first:02x}-{:02x} {count:>14} {bar}", first + ROW - 1);
+    }
+}
