@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Compiles the C object, protected as a distribution would.
+
+fn main() {
+    println!("cargo::rerun-if-changed=c/consumer.c");
+    println!("cargo::rerun-if-changed=../../abi/include/vcpu_rt.h");
+    cc::Build::new()
+        .file("c/consumer.c")
+        .include("../../abi/include")
+        .flag("-std=c99")
+        .flag("-fstack-protector-strong")
+        .warnings_into_errors(true)
+        .extra_warnings(true)
+        .compile("consumer");
+}
