@@ -122,9 +122,11 @@ impl ThreadBlock {
     /// The thread's id, asked of the kernel when it is not known yet (main thread).
     pub(crate) fn thread_id(&self) -> u32 {
         match self.tid.load(Ordering::Relaxed) {
-            0 => rustix::thread::gettid().as_raw_nonzero().get().cast_unsigned(),
+            0 => rustix::thread::gettid()
+                .as_raw_nonzero()
+                .get()
+                .cast_unsigned(),
             known => known,
         }
     }
-
 }

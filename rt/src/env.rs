@@ -31,7 +31,13 @@ pub(crate) unsafe fn start(
     environment: *const *const c_char,
 ) {
     // SAFETY: one thread, and no reference to it exists yet.
-    unsafe { *VECTORS.0.get() = Vectors { argument_count, arguments, environment } };
+    unsafe {
+        *VECTORS.0.get() = Vectors {
+            argument_count,
+            arguments,
+            environment,
+        }
+    };
 }
 
 fn vectors() -> &'static Vectors {

@@ -51,7 +51,9 @@ struct Buffer {
 impl Buffer {
     fn flush(&mut self) {
         if self.result.is_ok() {
-            self.result = self.stream.write_all(self.bytes.get(..self.length).unwrap_or(&[]));
+            self.result = self
+                .stream
+                .write_all(self.bytes.get(..self.length).unwrap_or(&[]));
         }
         self.length = 0;
     }
@@ -86,7 +88,12 @@ pub fn print(stream: Stream, text: fmt::Arguments<'_>, end: &'static str) -> Res
 }
 
 fn print_constant(stream: Stream, text: &str, end: &str) -> Result<(), Errno> {
-    let mut buffer = Buffer { stream, bytes: [0; 512], length: 0, result: Ok(()) };
+    let mut buffer = Buffer {
+        stream,
+        bytes: [0; 512],
+        length: 0,
+        result: Ok(()),
+    };
     let _in_the_buffer = buffer.write_str(text);
     let _in_the_buffer = buffer.write_str(end);
     buffer.flush();
@@ -94,7 +101,12 @@ fn print_constant(stream: Stream, text: &str, end: &str) -> Result<(), Errno> {
 }
 
 fn print_formatted(stream: Stream, text: fmt::Arguments<'_>, end: &str) -> Result<(), Errno> {
-    let mut buffer = Buffer { stream, bytes: [0; 512], length: 0, result: Ok(()) };
+    let mut buffer = Buffer {
+        stream,
+        bytes: [0; 512],
+        length: 0,
+        result: Ok(()),
+    };
     // An error of the stream is in the buffer; one of a Display cuts the text.
     let _in_the_buffer = buffer.write_fmt(text);
     let _in_the_buffer = buffer.write_str(end);

@@ -40,9 +40,9 @@ mod thread_local;
 mod tls;
 
 pub use rustix::io::Errno;
+pub use thread_local::LocalKey;
 #[doc(hidden)]
 pub use thread_local::Room;
-pub use thread_local::LocalKey;
 pub use vcpu_abi as abi;
 pub use vcpu_core::arch::syscall;
 pub use vcpu_core::fence::fence;

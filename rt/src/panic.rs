@@ -6,6 +6,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 
 use vcpu_core::report::Line;
 
+use crate::arch::thread::trap;
 use crate::process::{abort, exit_group};
 
 /// The exit status of a panic, as a Rust program with std has it.
@@ -20,7 +21,10 @@ pub fn panic(info: &PanicInfo<'_>) -> ! {
     if !PANICKING.swap(true, Ordering::Relaxed) {
         crate::thread::current().with_name(|name| match info.location() {
             Some(location) => {
-                crate::eprintln!("thread '{name}' panicked at {location}:\n{}", info.message());
+                crate::eprintln!(
+                    "thread '{name}' panicked at {location}:\n{}",
+                    info.message()
+                );
             }
             None => crate::eprintln!("thread '{name}' panicked:\n{}", info.message()),
         });
@@ -31,13 +35,14 @@ pub fn panic(info: &PanicInfo<'_>) -> ! {
 /// `__stack_chk_fail`: a C function found its canary changed.
 #[doc(hidden)]
 pub extern "C" fn stack_smashed() -> ! {
-    Line::new().text("stack smashing detected; aborting").print();
+    Line::new()
+        .text("stack smashing detected; aborting")
+        .print();
     abort()
 }
 
-/// `_Unwind_Resume`: compiled cleanups refer to it, and nothing unwinds.
+/// `_Unwind_Resume`: compiled cleanups refer to it, and nothing unwinds, so nobody calls it.
 #[doc(hidden)]
-pub extern "C" fn unwind_resume() -> ! {
-    Line::new().text("_Unwind_Resume was called, but nothing unwinds here; aborting").print();
-    abort()
+pub fn unwind_resume() -> ! {
+    trap()
 }

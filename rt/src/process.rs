@@ -46,7 +46,10 @@ pub struct AtExitFull;
 
 impl core::fmt::Display for AtExitFull {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        write!(f, "at_exit keeps {AT_EXIT_CAPACITY} functions, and there are as many already")
+        write!(
+            f,
+            "at_exit keeps {AT_EXIT_CAPACITY} functions, and there are as many already"
+        )
     }
 }
 
@@ -74,7 +77,9 @@ fn run_at_exit() {
     let remove = |count: usize| count.checked_sub(1);
     // One by one: a function may add another, or call `exit` again.
     while let Ok(count) = AT_EXIT_COUNT.fetch_update(Ordering::Relaxed, Ordering::Relaxed, remove) {
-        let Some(slot) = AT_EXIT.get(count - 1) else { continue };
+        let Some(slot) = AT_EXIT.get(count - 1) else {
+            continue;
+        };
         let function = slot.swap(ptr::null_mut(), Ordering::Acquire);
         // A slot can be taken and still empty while another thread is inside `at_exit`.
         if !function.is_null() {
@@ -205,10 +210,19 @@ pub unsafe fn fork() -> Result<Fork, Errno> {
     // SAFETY: the child goes on from here with a copy of everything.
     let result = unsafe { syscall(__NR_fork, [0; 4]) };
     if result == Ok(0) {
-        let tid = rustix::thread::gettid().as_raw_nonzero().get().cast_unsigned();
+        let tid = rustix::thread::gettid()
+            .as_raw_nonzero()
+            .get()
+            .cast_unsigned();
         ThreadBlock::current().tid.store(tid, Ordering::Relaxed);
         cache::forget_unfinished();
     }
     signal::restore(before);
-    result.map(|process| if process == 0 { Fork::Child } else { Fork::Parent(process as u32) })
+    result.map(|process| {
+        if process == 0 {
+            Fork::Child
+        } else {
+            Fork::Parent(process as u32)
+        }
+    })
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The program's own ELF headers, as the kernel mapped them.
 
-pub use linux_raw_sys::elf_uapi::{PT_DYNAMIC, PT_GNU_RELRO, PT_TLS};
 use linux_raw_sys::elf_uapi::elf64_phdr as ProgramHeader;
+pub use linux_raw_sys::elf_uapi::{PT_DYNAMIC, PT_GNU_RELRO, PT_TLS};
 use vcpu_core::auxv::Auxv;
 
 /// The program headers.

@@ -46,7 +46,9 @@ pub unsafe fn relocate(
     dynamic: usize,
     headers: &'static [elf64_phdr],
 ) -> Result<usize, Unsupported> {
-    let Some(segment) = find(headers, PT_DYNAMIC) else { return Ok(0) };
+    let Some(segment) = find(headers, PT_DYNAMIC) else {
+        return Ok(0);
+    };
     if dynamic == 0 {
         return Ok(0);
     }
@@ -70,8 +72,16 @@ pub unsafe fn relocate(
     }
     // SAFETY: the linker's tables, at their load addresses.
     unsafe {
-        apply_rela(base, base.wrapping_add(rela), rela_bytes / size_of::<Rela>())?;
-        apply_relr(base, base.wrapping_add(relr), relr_bytes / size_of::<usize>());
+        apply_rela(
+            base,
+            base.wrapping_add(rela),
+            rela_bytes / size_of::<Rela>(),
+        )?;
+        apply_relr(
+            base,
+            base.wrapping_add(relr),
+            relr_bytes / size_of::<usize>(),
+        );
     }
     Ok(base)
 }

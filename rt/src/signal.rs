@@ -12,8 +12,8 @@ use vcpu_core::arch::syscall;
 use crate::arch::thread::restore_from_signal;
 
 pub use linux_raw_sys::general::{
-    SA_NODEFER, SA_ONSTACK, SA_RESETHAND, SA_RESTART, SIGALRM, SIGBUS, SIGCHLD, SIGHUP, SIGINT, SIGPIPE,
-    SIGQUIT, SIGSEGV, SIGTERM, SIGUSR1, SIGUSR2,
+    SA_NODEFER, SA_ONSTACK, SA_RESETHAND, SA_RESTART, SIGALRM, SIGBUS, SIGCHLD, SIGHUP, SIGINT,
+    SIGPIPE, SIGQUIT, SIGSEGV, SIGTERM, SIGUSR1, SIGUSR2,
 };
 
 /// Signal 1 is bit 0, up to signal 64.
@@ -26,7 +26,11 @@ impl SignalSet {
 
     /// The set of one signal, 1 to 64; empty for other numbers.
     pub const fn of(signal: u32) -> Self {
-        Self(if signal >= 1 && signal <= 64 { 1 << (signal - 1) } else { 0 })
+        Self(if signal >= 1 && signal <= 64 {
+            1 << (signal - 1)
+        } else {
+            0
+        })
     }
 
     /// From the kernel's bits.
@@ -42,10 +46,16 @@ impl SignalSet {
 
 fn change_mask(how: u32, set: SignalSet) -> SignalSet {
     let mut before = SignalSet::default();
-    let (new, old) = ((&raw const set).expose_provenance(), (&raw mut before).expose_provenance());
+    let (new, old) = (
+        (&raw const set).expose_provenance(),
+        (&raw mut before).expose_provenance(),
+    );
     // SAFETY: 8 readable and 8 writable bytes. The call cannot fail with these arguments.
     let _cannot_fail = unsafe {
-        syscall(__NR_rt_sigprocmask, [how as usize, new, old, size_of::<SignalSet>()])
+        syscall(
+            __NR_rt_sigprocmask,
+            [how as usize, new, old, size_of::<SignalSet>()],
+        )
     };
     before
 }
@@ -127,20 +137,36 @@ pub unsafe fn set_action(
     };
     let new = (&raw const new).expose_provenance();
     // SAFETY: a readable struct; the handler is the caller's duty.
-    unsafe { syscall(__NR_rt_sigaction, [signal as usize, new, 0, size_of::<u64>()]) }.map(|_| ())
+    unsafe {
+        syscall(
+            __NR_rt_sigaction,
+            [signal as usize, new, 0, size_of::<u64>()],
+        )
+    }
+    .map(|_| ())
 }
 
 /// Sets every signal that has a handler to its default: for a process between clone and execve
 /// that shares its parent's memory but not its handlers.
 pub(crate) fn reset_handlers() {
     for signal in 1..=64 {
-        let mut action = KernelAction { handler: SIG_DFL, flags: 0, restorer: 0, mask: 0 };
+        let mut action = KernelAction {
+            handler: SIG_DFL,
+            flags: 0,
+            restorer: 0,
+            mask: 0,
+        };
         let place = (&raw mut action).expose_provenance();
         // SAFETY: reads the action into a struct of the kernel's layout. SIGKILL and SIGSTOP
         // show the default.
         let read = unsafe { syscall(__NR_rt_sigaction, [signal, 0, place, size_of::<u64>()]) };
         if read.is_ok() && action.handler != SIG_DFL && action.handler != SIG_IGN {
-            let default = KernelAction { handler: SIG_DFL, flags: 0, restorer: 0, mask: 0 };
+            let default = KernelAction {
+                handler: SIG_DFL,
+                flags: 0,
+                restorer: 0,
+                mask: 0,
+            };
             let place = (&raw const default).expose_provenance();
             // SAFETY: the default runs no code of the program.
             let _cannot_fail =

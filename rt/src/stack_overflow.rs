@@ -57,7 +57,11 @@ pub(crate) fn leave_thread(block: &ThreadBlock) {
     if stack != 0 {
         /// `SS_DISABLE`.
         const DISABLE: i32 = 2;
-        let none = SignalStack { start: 0, flags: DISABLE, bytes: 0 };
+        let none = SignalStack {
+            start: 0,
+            flags: DISABLE,
+            bytes: 0,
+        };
         let argument = (&raw const none).expose_provenance();
         // SAFETY: no handler runs on it, and none will.
         unsafe {
@@ -84,9 +88,12 @@ fn bytes() -> usize {
 fn set_signal_stack(block: &ThreadBlock) -> Result<(), Errno> {
     let protection = ProtFlags::READ | ProtFlags::WRITE;
     // SAFETY: a new mapping: it replaces nothing.
-    let start =
-        unsafe { mmap_anonymous(ptr::null_mut(), bytes(), protection, MapFlags::PRIVATE)? };
-    let stack = SignalStack { start: start.expose_provenance(), flags: 0, bytes: bytes() };
+    let start = unsafe { mmap_anonymous(ptr::null_mut(), bytes(), protection, MapFlags::PRIVATE)? };
+    let stack = SignalStack {
+        start: start.expose_provenance(),
+        flags: 0,
+        bytes: bytes(),
+    };
     let argument = (&raw const stack).expose_provenance();
     // SAFETY: memory of its own, which the thread unmaps after it disabled it.
     unsafe { syscall(__NR_sigaltstack, [argument, 0, 0, 0])? };

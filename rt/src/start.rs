@@ -106,7 +106,9 @@ pub unsafe fn relocated(stack: *const usize, dynamic: usize) -> InitialStack {
     // SAFETY: by the caller's word.
     let mut initial = unsafe { InitialStack::read(stack) };
     if initial.auxv.interpreter_base != 0 {
-        stop("this program was started by a dynamic loader; link it static (README, \"What a program adds\")");
+        stop(
+            "this program was started by a dynamic loader; link it static (README, \"What a program adds\")",
+        );
     }
     // SAFETY: this process's auxv; nothing was relocated yet.
     match unsafe { relocate(dynamic, program_headers::of_this_program(&initial.auxv)) } {
@@ -133,7 +135,13 @@ pub unsafe fn run(initial: &InitialStack, program: &Program) -> ! {
     // SAFETY: one thread, no block yet.
     let block = unsafe { create_main_block(initial, headers) };
     // SAFETY: the vectors of the initial stack, which last as long as the process.
-    unsafe { env::start(initial.argument_count, initial.arguments, initial.environment) };
+    unsafe {
+        env::start(
+            initial.argument_count,
+            initial.arguments,
+            initial.environment,
+        )
+    };
     process::start(program.arrays);
     let tunables = if auxv.secure {
         tunables::Tunables::default()
@@ -141,9 +149,8 @@ pub unsafe fn run(initial: &InitialStack, program: &Program) -> ! {
         tunables::parse(env::entries().map(CStr::to_bytes), complain)
     };
     // SAFETY: once, with one thread; the main block is registered until the process ends.
-    let found = unsafe {
-        vcpu_core::process::start(auxv, &tunables, program.min_stride, block.rseq())
-    };
+    let found =
+        unsafe { vcpu_core::process::start(auxv, &tunables, program.min_stride, block.rseq()) };
     crate::stack_overflow::start(auxv.minimum_signal_stack);
     if tunables.stride.is_some() {
         tell_of_smaller_stride(found);
@@ -151,7 +158,11 @@ pub unsafe fn run(initial: &InitialStack, program: &Program) -> ! {
     // SAFETY: one thread; the statics are writable until they are protected here.
     let protected = unsafe {
         publish(program, found, initial.environment);
-        protect_relro(initial.load_base, headers, ptr::from_ref(program.table).addr())
+        protect_relro(
+            initial.load_base,
+            headers,
+            ptr::from_ref(program.table).addr(),
+        )
     };
     if tunables.debug {
         describe(found, protected);
@@ -192,7 +203,12 @@ unsafe fn create_main_block(
         let protection = ProtFlags::READ | ProtFlags::WRITE;
         // SAFETY: a new mapping: it replaces nothing.
         let mapped = unsafe {
-            mmap_anonymous(ptr::null_mut(), layout.bytes(), protection, MapFlags::PRIVATE)
+            mmap_anonymous(
+                ptr::null_mut(),
+                layout.bytes(),
+                protection,
+                MapFlags::PRIVATE,
+            )
         };
         match mapped {
             Ok(base) => room = base.addr()..base.expose_provenance() + layout.bytes(),
@@ -273,7 +289,11 @@ unsafe fn protect_relro(
     }
     // SAFETY: the linker put nothing else on these pages.
     unsafe {
-        mprotect(ptr::with_exposed_provenance_mut(start), end - start, MprotectFlags::READ)
+        mprotect(
+            ptr::with_exposed_provenance_mut(start),
+            end - start,
+            MprotectFlags::READ,
+        )
     }
 }
 
@@ -284,7 +304,12 @@ fn complain(complaint: tunables::Complaint<'_>) {
     Line::new()
         .text(complaint.variable)
         .text("=")
-        .value(complaint.value.get(..complaint.value.len().min(64)).unwrap_or(&[]))
+        .value(
+            complaint
+                .value
+                .get(..complaint.value.len().min(64))
+                .unwrap_or(&[]),
+        )
         .text(" is not allowed (")
         .text(complaint.allowed)
         .text("); ")

@@ -26,7 +26,10 @@ unsafe impl<T: ?Sized + Send> Sync for Mutex<T> {}
 impl<T> Mutex<T> {
     /// A free lock.
     pub const fn new(value: T) -> Self {
-        Self { state: AtomicU32::new(FREE), value: UnsafeCell::new(value) }
+        Self {
+            state: AtomicU32::new(FREE),
+            value: UnsafeCell::new(value),
+        }
     }
 }
 
@@ -49,7 +52,9 @@ impl<T: ?Sized> Mutex<T> {
     }
 
     fn take(&self, state: u32) -> bool {
-        self.state.compare_exchange(FREE, state, Ordering::Acquire, Ordering::Relaxed).is_ok()
+        self.state
+            .compare_exchange(FREE, state, Ordering::Acquire, Ordering::Relaxed)
+            .is_ok()
     }
 }
 

@@ -105,7 +105,12 @@ pub fn register() -> Result<(), Errno> {
     if block.is_registered() {
         return Err(Errno::BUSY);
     }
-    if rustix::thread::gettid().as_raw_nonzero().get().cast_unsigned() != block.thread_id() {
+    if rustix::thread::gettid()
+        .as_raw_nonzero()
+        .get()
+        .cast_unsigned()
+        != block.thread_id()
+    {
         return Err(Errno::PERM);
     }
     // SAFETY: this thread's own area, mapped until it ends.
@@ -125,7 +130,10 @@ pub fn unregister() -> Result<(), Errno> {
     if !block.is_registered() {
         return Err(Errno::INVAL);
     }
-    let own = rustix::thread::gettid().as_raw_nonzero().get().cast_unsigned();
+    let own = rustix::thread::gettid()
+        .as_raw_nonzero()
+        .get()
+        .cast_unsigned();
     let known = block.tid.load(Ordering::Relaxed);
     if known != 0 && known != own {
         return Err(Errno::PERM);
@@ -166,13 +174,17 @@ pub(crate) unsafe extern "C" fn thread_entry(block: usize) -> ! {
     if block.wants_robust_list.get() {
         let head = (&raw const block.robust_list).expose_provenance();
         // SAFETY: the list lives as long as the thread.
-        let _no_robust_list = unsafe {
-            syscall(__NR_set_robust_list, [head, size_of::<RobustList>(), 0, 0])
-        };
+        let _no_robust_list =
+            unsafe { syscall(__NR_set_robust_list, [head, size_of::<RobustList>(), 0, 0]) };
     }
     let name = block.name.get();
     if name[0] != 0 {
-        let arguments = [PR_SET_NAME as usize, name.as_ptr().expose_provenance(), 0, 0];
+        let arguments = [
+            PR_SET_NAME as usize,
+            name.as_ptr().expose_provenance(),
+            0,
+            0,
+        ];
         // SAFETY: 16 readable bytes.
         let _no_name = unsafe { syscall(__NR_prctl, arguments) };
     }

@@ -15,7 +15,10 @@ pub struct TlsLayout {
 
 impl TlsLayout {
     /// Without a PT_TLS segment.
-    pub const EMPTY: Self = Self { image_offset: 0, align: align_of::<ThreadBlock>() };
+    pub const EMPTY: Self = Self {
+        image_offset: 0,
+        align: align_of::<ThreadBlock>(),
+    };
 
     /// For a segment. `None`: its alignment is no power of two, or the sum overflows.
     ///
@@ -38,7 +41,9 @@ impl TlsLayout {
     /// Bytes for image and block with room to align them, wherever the memory begins.
     #[inline]
     pub fn bytes(&self) -> usize {
-        self.image_offset.saturating_add(size_of::<ThreadBlock>()).saturating_add(self.align)
+        self.image_offset
+            .saturating_add(size_of::<ThreadBlock>())
+            .saturating_add(self.align)
     }
 
     /// The thread pointer for a block that ends at or below `end`.

@@ -21,7 +21,10 @@ const COUNTS: u64 = 100_000;
 fn main() -> i32 {
     let status = consumer_start();
     if status != 0 {
-        eprintln!("c-consumer: the C object got no per-vCPU memory: errno {}", -status);
+        eprintln!(
+            "c-consumer: the C object got no per-vCPU memory: errno {}",
+            -status
+        );
         return 1;
     }
     let mut started = 0;
@@ -34,6 +37,9 @@ fn main() -> i32 {
         }
     });
     let (sum, expected) = (consumer_sum(), started * COUNTS);
-    println!("the C object found mode {} and counted {sum} of {expected}", consumer_found_mode());
+    println!(
+        "the C object found mode {} and counted {sum} of {expected}",
+        consumer_found_mode()
+    );
     i32::from(sum != expected || started != THREADS)
 }

@@ -49,8 +49,12 @@ impl fmt::Display for Problem {
 impl Arguments {
     /// Options come before files; `--` ends them.
     pub fn parse() -> Result<Self, Problem> {
-        let mut parsed =
-            Self { threads: found().affinity.allowed.max(1), check: false, help: false, options: 1 };
+        let mut parsed = Self {
+            threads: found().affinity.allowed.max(1),
+            check: false,
+            help: false,
+            options: 1,
+        };
         let mut arguments = env::args().skip(1);
         while let Some(argument) = arguments.next() {
             match argument.to_bytes() {

@@ -26,7 +26,10 @@ pub struct Plain {
 }
 
 impl Plain {
-    pub const ZERO: Self = Self { bytes: [0; 256], lines: 0 };
+    pub const ZERO: Self = Self {
+        bytes: [0; 256],
+        lines: 0,
+    };
 
     /// Counts a file by this thread alone.
     pub fn of(input: &Input) -> Self {
@@ -59,7 +62,10 @@ impl Plain {
 
 impl Counts {
     pub fn new() -> Result<Self, Errno> {
-        Ok(Self { bytes: PerVcpu::new()?, lines: PerVcpu::new()? })
+        Ok(Self {
+            bytes: PerVcpu::new()?,
+            lines: PerVcpu::new()?,
+        })
     }
 
     /// The sums over all areas: exact, since nobody counts meanwhile.
@@ -86,7 +92,9 @@ impl Counts {
     /// One line per area that counted anything.
     pub fn print_shares(&self, total: u64) {
         for area in found().used_areas() {
-            let bytes: u64 = (0..256).filter_map(|value| self.bytes.word(value).read(area)).sum();
+            let bytes: u64 = (0..256)
+                .filter_map(|value| self.bytes.word(value).read(area))
+                .sum();
             if bytes == 0 {
                 continue;
             }
@@ -119,7 +127,10 @@ pub fn in_threads(counts: &Counts, input: &Input, threads: u32) -> Result<u64, P
     if counted == input.size {
         Ok(counted)
     } else {
-        Err(Problem::Truncated { counted, size: input.size })
+        Err(Problem::Truncated {
+            counted,
+            size: input.size,
+        })
     }
 }
 

@@ -18,7 +18,11 @@ impl fmt::Display for Printable<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         use fmt::Write;
         for &byte in self.0.to_bytes() {
-            f.write_char(if matches!(byte, b' '..=b'~') { char::from(byte) } else { '?' })?;
+            f.write_char(if matches!(byte, b' '..=b'~') {
+                char::from(byte)
+            } else {
+                '?'
+            })?;
         }
         Ok(())
     }
@@ -44,7 +48,10 @@ impl fmt::Display for Problem {
             Self::Directory => f.write_str("is a directory"),
             Self::NotRegular => f.write_str("is not a regular file"),
             Self::Truncated { counted, size } => {
-                write!(f, "was truncated while it was read: {counted} of {size} bytes counted")
+                write!(
+                    f,
+                    "was truncated while it was read: {counted} of {size} bytes counted"
+                )
             }
         }
     }
@@ -73,7 +80,10 @@ impl Input {
         let size = u64::try_from(status.st_size).unwrap_or(0);
         if size == 0 {
             // mmap(2) refuses a length of 0.
-            return Ok(Self { start: ptr::null_mut(), size });
+            return Ok(Self {
+                start: ptr::null_mut(),
+                size,
+            });
         }
         // SAFETY: a new mapping: it replaces nothing.
         let start = unsafe {
@@ -86,7 +96,10 @@ impl Input {
                 0,
             )
         };
-        Ok(Self { start: start.map_err(|errno| Problem::System("mmap", errno))?, size })
+        Ok(Self {
+            start: start.map_err(|errno| Problem::System("mmap", errno))?,
+            size,
+        })
     }
 
     /// Copies what there is at `offset` into `buffer`, at most its length. Less than that and

@@ -47,7 +47,10 @@ fn main() -> i32 {
         }
     };
     if let Err(errno) = fault::survive_truncation() {
-        eprintln!("histogram: no handler for SIGBUS: errno {}", errno.raw_os_error());
+        eprintln!(
+            "histogram: no handler for SIGBUS: errno {}",
+            errno.raw_os_error()
+        );
         return FILE_FAILED;
     }
     let mut status = ALL_WELL;
@@ -72,7 +75,10 @@ fn main() -> i32 {
         }
     }
     let totals = counts.totals();
-    println!("files {files}, bytes {bytes}, lines {}, threads {}", totals.lines, arguments.threads);
+    println!(
+        "files {files}, bytes {bytes}, lines {}, threads {}",
+        totals.lines, arguments.threads
+    );
     picture::print(&totals.bytes);
     counts.print_shares(totals.bytes.iter().sum());
     if arguments.check && status != CHECK_DISAGREED {
@@ -90,7 +96,11 @@ enum Failure {
 /// file that failed stays in the totals, and is not checked: its bytes are gone.
 fn count_file(counts: &Counts, path: &CStr, arguments: &Arguments) -> Result<u64, Failure> {
     let input = Input::open(path).map_err(Failure::File)?;
-    let before = if arguments.check { counts.totals() } else { Plain::ZERO };
+    let before = if arguments.check {
+        counts.totals()
+    } else {
+        Plain::ZERO
+    };
     let counted = count::in_threads(counts, &input, arguments.threads).map_err(Failure::File)?;
     if arguments.check && counts.totals().since(&before) != Plain::of(&input) {
         return Err(Failure::Check);

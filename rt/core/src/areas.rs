@@ -37,8 +37,12 @@ pub struct Reservation {
 }
 
 impl Reservation {
-    pub(crate) const NONE: Self =
-        Self { base: 0, stride: 0, asked: 0, refused: Some(Errno::NOSYS) };
+    pub(crate) const NONE: Self = Self {
+        base: 0,
+        stride: 0,
+        asked: 0,
+        refused: Some(Errno::NOSYS),
+    };
 
     fn units(&self) -> usize {
         self.stride as usize / UNIT
@@ -61,10 +65,22 @@ pub(crate) fn reserve(nr_vcpus: u32, asked: u64, minimum: u64) -> Reservation {
     let mut stride = asked;
     loop {
         match map(nr_vcpus as usize + 1, stride as usize) {
-            Ok(base) => return Reservation { base, stride, asked, refused: None },
+            Ok(base) => {
+                return Reservation {
+                    base,
+                    stride,
+                    asked,
+                    refused: None,
+                };
+            }
             Err(_) if stride / 2 >= minimum => stride /= 2,
             Err(errno) => {
-                return Reservation { base: 0, stride: asked, asked, refused: Some(errno) };
+                return Reservation {
+                    base: 0,
+                    stride: asked,
+                    asked,
+                    refused: Some(errno),
+                };
             }
         }
     }
@@ -98,7 +114,10 @@ pub fn alloc(size: usize, align: usize) -> Result<NonNull<u8>, Errno> {
     if let Some(errno) = reservation.refused {
         return Err(errno);
     }
-    if size == 0 || size as u64 > reservation.stride || !align.is_power_of_two() || align > MAX_ALIGN
+    if size == 0
+        || size as u64 > reservation.stride
+        || !align.is_power_of_two()
+        || align > MAX_ALIGN
     {
         return Err(Errno::INVAL);
     }
@@ -124,7 +143,10 @@ fn zero(address: usize, units: usize) {
     let words = ptr::with_exposed_provenance::<AtomicU64>(address);
     // SAFETY: the run was just claimed, lies inside one area, and is aligned to the unit.
     let words = unsafe { slice::from_raw_parts(words, units * UNIT / 8) };
-    for word in words.iter().filter(|word| word.load(Ordering::Relaxed) != 0) {
+    for word in words
+        .iter()
+        .filter(|word| word.load(Ordering::Relaxed) != 0)
+    {
         word.store(0, Ordering::Relaxed);
     }
 }
@@ -155,10 +177,17 @@ pub unsafe fn free(object: *mut u8, size: usize) -> Result<(), Errno> {
     if let Some(errno) = reservation.refused {
         return Err(errno);
     }
-    let offset = object.addr().checked_sub(reservation.base).ok_or(Errno::INVAL)?;
+    let offset = object
+        .addr()
+        .checked_sub(reservation.base)
+        .ok_or(Errno::INVAL)?;
     if size == 0 || !offset.is_multiple_of(UNIT) || offset as u64 >= reservation.stride {
         return Err(Errno::INVAL);
     }
     let bitmap = reservation.bitmap(found.nr_areas());
-    if bitmap.release(offset / UNIT, size.div_ceil(UNIT)) { Ok(()) } else { Err(Errno::INVAL) }
+    if bitmap.release(offset / UNIT, size.div_ceil(UNIT)) {
+        Ok(())
+    } else {
+        Err(Errno::INVAL)
+    }
 }

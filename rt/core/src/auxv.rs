@@ -66,9 +66,21 @@ mod tests {
 
     #[test]
     fn stops_at_null_and_ignores_unknown_types() {
-        let pairs = [(27, 28), (usize::MAX, 7), (0x1_0000_0003, 9), (0, 0), (28, 64)];
+        let pairs = [
+            (27, 28),
+            (usize::MAX, 7),
+            (0x1_0000_0003, 9),
+            (0, 0),
+            (28, 64),
+        ];
         let auxv = Auxv::from_pairs(pairs.into_iter());
-        assert_eq!(auxv, Auxv { rseq_feature_size: Some(28), ..Auxv::default() });
+        assert_eq!(
+            auxv,
+            Auxv {
+                rseq_feature_size: Some(28),
+                ..Auxv::default()
+            }
+        );
     }
 
     #[test]

@@ -25,7 +25,10 @@ pub struct Bitmap<'a> {
 impl<'a> Bitmap<'a> {
     /// A bitmap of `units` units; fewer when `words` holds fewer bits.
     pub fn new(words: &'a [AtomicU64], units: usize) -> Self {
-        Self { words, units: units.min(words.len().saturating_mul(BITS)) }
+        Self {
+            words,
+            units: units.min(words.len().saturating_mul(BITS)),
+        }
     }
 
     /// Takes `count` units in a row, the first at a multiple of `align` (a power of two), and
@@ -54,9 +57,13 @@ impl<'a> Bitmap<'a> {
     /// Gives `count` units from `start` back. False, and nothing changed, when one of them is not
     /// in use or does not exist.
     pub fn release(&self, start: usize, count: usize) -> bool {
-        let Some(run) = self.run(start, count) else { return false };
+        let Some(run) = self.run(start, count) else {
+            return false;
+        };
         let all_used = masks(run.clone()).all(|(word, mask)| {
-            self.words.get(word).is_some_and(|word| word.load(Ordering::Relaxed) & mask == mask)
+            self.words
+                .get(word)
+                .is_some_and(|word| word.load(Ordering::Relaxed) & mask == mask)
         });
         all_used && {
             self.clear(run);
@@ -84,10 +91,15 @@ impl<'a> Bitmap<'a> {
     fn try_take(&self, run: Range<usize>) -> bool {
         let mut taken = run.start..run.start;
         for (index, mask) in masks(run.clone()) {
-            let Some(word) = self.words.get(index) else { return false };
+            let Some(word) = self.words.get(index) else {
+                return false;
+            };
             // Acquire pairs with `clear`: what the last owner wrote is visible to the next.
             let take = |bits: u64| (bits & mask == 0).then_some(bits | mask);
-            if word.fetch_update(Ordering::Acquire, Ordering::Relaxed, take).is_err() {
+            if word
+                .fetch_update(Ordering::Acquire, Ordering::Relaxed, take)
+                .is_err()
+            {
                 self.clear(taken);
                 return false;
             }

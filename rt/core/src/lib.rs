@@ -6,8 +6,8 @@
 //! of `vcpu-rt`) calls [`process::start`] once, then registers its threads with [`rseq`].
 #![no_std]
 
-pub mod areas;
 pub mod arch;
+pub mod areas;
 pub mod auxv;
 pub mod bitmap;
 pub mod fence;

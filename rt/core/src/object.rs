@@ -65,7 +65,10 @@ impl PerVcpu<Single> {
     /// Its one word.
     #[inline(always)]
     pub fn word(&self) -> Word<'_> {
-        Word { first: self.first.cast(), object: PhantomData }
+        Word {
+            first: self.first.cast(),
+            object: PhantomData,
+        }
     }
 
     /// See [`Word::add`].
@@ -95,7 +98,10 @@ impl<const N: usize> PerVcpu<[Single; N]> {
         assert!(index < N, "the index is not below the number of words");
         // SAFETY: inside the object.
         let first = unsafe { self.first.cast::<u64>().add(index) };
-        Word { first, object: PhantomData }
+        Word {
+            first,
+            object: PhantomData,
+        }
     }
 }
 

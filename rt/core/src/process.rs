@@ -50,13 +50,20 @@ pub struct Found {
 
 /// The value of [`found`] before the start, and in a process that never starts the runtime.
 const NOT_STARTED: Found = Found {
-    registration: Registration { length: 0, feature_size: 0 },
+    registration: Registration {
+        length: 0,
+        feature_size: 0,
+    },
     rseq: RseqState::Off,
     gs: GsMode::Off,
     mode: Mode::Shared,
     fence: false,
     nr_vcpus: 0,
-    affinity: Affinity { mask_bits: 0, allowed: 0, highest: 0 },
+    affinity: Affinity {
+        mask_bits: 0,
+        allowed: 0,
+        highest: 0,
+    },
     reservation: Reservation::NONE,
 };
 
@@ -167,12 +174,20 @@ impl Found {
 
     /// The active feature size, bytes: 0 when rseq is not registered. As glibc's `__rseq_size`.
     pub fn active_feature_size(&self) -> usize {
-        if self.mode == Mode::Shared { 0 } else { self.registration.feature_size }
+        if self.mode == Mode::Shared {
+            0
+        } else {
+            self.registration.feature_size
+        }
     }
 
     /// The active registration length, bytes: 0 when rseq is not registered.
     pub fn active_length(&self) -> usize {
-        if self.mode == Mode::Shared { 0 } else { self.registration.length }
+        if self.mode == Mode::Shared {
+            0
+        } else {
+            self.registration.length
+        }
     }
 
     /// What VCPU_RT_DEBUG=1 prints.
@@ -186,13 +201,18 @@ impl Found {
             RseqState::Refused(errno) => line.text("refused, ").errno(errno),
         };
         line.text(" length=").number(self.active_length() as u64);
-        line.text(" feature_size=").number(self.active_feature_size() as u64);
+        line.text(" feature_size=")
+            .number(self.active_feature_size() as u64);
         match self.gs {
             GsMode::Off => line.text(" gs=off"),
             GsMode::Refused(errno) => line.text(" gs=refused, ").errno(errno),
             GsMode::Offered => line.text(" gs=offered, unused"),
         };
-        line.text(if self.fence { " fence=yes" } else { " fence=no" });
+        line.text(if self.fence {
+            " fence=yes"
+        } else {
+            " fence=no"
+        });
         line.text(" nr_vcpus=").number(u64::from(self.nr_vcpus));
         line.text(" stride=").number(self.reservation.stride);
         if self.reservation.stride != self.reservation.asked {

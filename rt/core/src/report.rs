@@ -22,7 +22,10 @@ impl Line {
 
     /// A line without a beginning.
     pub fn empty() -> Self {
-        Self { bytes: [0; Self::CAPACITY], length: 0 }
+        Self {
+            bytes: [0; Self::CAPACITY],
+            length: 0,
+        }
     }
 
     /// Appends text.
@@ -33,7 +36,11 @@ impl Line {
     /// Appends bytes from outside; what is not printable ASCII shows as `?`.
     pub fn value(&mut self, value: &[u8]) -> &mut Self {
         for &byte in value {
-            self.push(if matches!(byte, b' '..=b'~') { byte } else { b'?' });
+            self.push(if matches!(byte, b' '..=b'~') {
+                byte
+            } else {
+                b'?'
+            });
         }
         self
     }
@@ -56,7 +63,8 @@ impl Line {
 
     /// Appends the number of an error.
     pub fn errno(&mut self, errno: Errno) -> &mut Self {
-        self.text("errno ").number(u64::from(errno.raw_os_error().unsigned_abs()))
+        self.text("errno ")
+            .number(u64::from(errno.raw_os_error().unsigned_abs()))
     }
 
     fn push(&mut self, byte: u8) {
@@ -99,7 +107,11 @@ mod tests {
     #[test]
     fn numbers_have_no_leading_zeros() {
         let mut line = Line::empty();
-        line.number(0).text(" ").number(10).text(" ").number(u64::MAX);
+        line.number(0)
+            .text(" ")
+            .number(10)
+            .text(" ")
+            .number(u64::MAX);
         assert_eq!(line.finish(), b"0 10 18446744073709551615\n");
     }
 

@@ -24,14 +24,18 @@ pub struct Registration {
 
 impl Registration {
     /// What a kernel before 6.3 takes, and every kernel since: length 32, alignment 32.
-    const LEGACY: Self =
-        Self { length: RSEQ_LEGACY_LENGTH, feature_size: RSEQ_FEATURE_SIZE_ORIG };
+    const LEGACY: Self = Self {
+        length: RSEQ_LEGACY_LENGTH,
+        feature_size: RSEQ_FEATURE_SIZE_ORIG,
+    };
 
     /// From the auxiliary vector. A kernel that wants more than the 256 bytes that a thread block
     /// reserves, or a larger alignment than they have, gets the legacy length.
     #[inline]
     pub fn from_auxv(auxv: &Auxv) -> Self {
-        let Some(feature_size) = auxv.rseq_feature_size else { return Self::LEGACY };
+        let Some(feature_size) = auxv.rseq_feature_size else {
+            return Self::LEGACY;
+        };
         let align = auxv.rseq_align.unwrap_or(RSEQ_LEGACY_LENGTH);
         if feature_size <= RSEQ_AREA_BYTES && align <= RSEQ_OFFSET {
             Self {
@@ -40,7 +44,10 @@ impl Registration {
             }
         } else {
             // A legacy registration ends with mm_cid: slice_ctrl works in v2 only.
-            Self { feature_size: RSEQ_FEATURE_SIZE_MM_CID, ..Self::LEGACY }
+            Self {
+                feature_size: RSEQ_FEATURE_SIZE_MM_CID,
+                ..Self::LEGACY
+            }
         }
     }
 
@@ -102,11 +109,35 @@ mod tests {
 
     #[test]
     fn lengths_of_known_and_future_kernels() {
-        assert_eq!(Registration::from_auxv(&Auxv::default()), Registration::LEGACY);
-        assert_eq!(of(28, 32), Registration { length: 32, feature_size: 28 });
-        assert_eq!(of(33, 64), Registration { length: 33, feature_size: 33 });
-        assert_eq!(of(256, 256), Registration { length: 256, feature_size: 256 });
-        let refused = Registration { length: 32, feature_size: 28 };
+        assert_eq!(
+            Registration::from_auxv(&Auxv::default()),
+            Registration::LEGACY
+        );
+        assert_eq!(
+            of(28, 32),
+            Registration {
+                length: 32,
+                feature_size: 28
+            }
+        );
+        assert_eq!(
+            of(33, 64),
+            Registration {
+                length: 33,
+                feature_size: 33
+            }
+        );
+        assert_eq!(
+            of(256, 256),
+            Registration {
+                length: 256,
+                feature_size: 256
+            }
+        );
+        let refused = Registration {
+            length: 32,
+            feature_size: 28,
+        };
         assert_eq!(of(257, 512), refused);
         assert_eq!(of(64, 512), refused);
     }

@@ -51,9 +51,10 @@ unsafe fn attempt<const INDEX: usize>(word: NonNull<u64>, value: u64) -> Attempt
 unsafe fn add_otherwise(word: NonNull<u64>, value: u64) {
     let mode = process::mode();
     for _ in 0..ATTEMPTS {
-        // SAFETY: by the caller's word.
         let attempt = match mode {
+            // SAFETY: by the caller's word.
             MODE_RSEQ_MM_CID => unsafe { attempt::<{ Rseq::MM_CID_OFFSET }>(word, value) },
+            // SAFETY: by the caller's word.
             MODE_RSEQ_CPU_ID => unsafe { attempt::<{ Rseq::CPU_ID_OFFSET }>(word, value) },
             _ => Attempt::OutOfRange,
         };
@@ -82,5 +83,5 @@ fn shared_area(mode: u32) -> u32 {
     // below that count are areas that sums visit.
     let page = (arch::thread_pointer() >> 12) as u32;
     let hash = u64::from(page.wrapping_mul(0x9e37_79b9));
-    (hash * u64::from(found.affinity.allowed) >> 32) as u32
+    ((hash * u64::from(found.affinity.allowed)) >> 32) as u32
 }

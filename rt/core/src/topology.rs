@@ -25,12 +25,21 @@ pub struct Affinity {
 
 impl Affinity {
     /// Where the call is refused (seccomp): the largest bound, and a guess for spreading.
-    const UNKNOWN: Self = Self { mask_bits: MAX_CPUS, allowed: 64, highest: 0 };
+    const UNKNOWN: Self = Self {
+        mask_bits: MAX_CPUS,
+        allowed: 64,
+        highest: 0,
+    };
 
     /// Asks the kernel.
     pub fn of_this_thread() -> Self {
         let mut mask = [0_u64; MAX_CPUS as usize / 64];
-        let arguments = [0, size_of_val(&mask), mask.as_mut_ptr().expose_provenance(), 0];
+        let arguments = [
+            0,
+            size_of_val(&mask),
+            mask.as_mut_ptr().expose_provenance(),
+            0,
+        ];
         // SAFETY: the kernel writes at most `size_of_val(&mask)` bytes to the mask.
         match unsafe { arch::syscall(__NR_sched_getaffinity, arguments) } {
             Ok(bytes) => Self::from_mask(&mask, bytes),
@@ -40,7 +49,11 @@ impl Affinity {
 
     /// `bytes` is what the call returned: the size of the kernel's mask.
     fn from_mask(mask: &[u64], bytes: usize) -> Self {
-        let mut affinity = Self { mask_bits: (bytes as u32).saturating_mul(8), allowed: 0, highest: 0 };
+        let mut affinity = Self {
+            mask_bits: (bytes as u32).saturating_mul(8),
+            allowed: 0,
+            highest: 0,
+        };
         for (index, word) in mask.iter().enumerate().filter(|(_, word)| **word != 0) {
             affinity.allowed += word.count_ones();
             affinity.highest = index as u32 * 64 + (63 - word.leading_zeros());
@@ -71,7 +84,9 @@ pub fn possible_vcpus(bound: u32, highest_allowed: u32) -> u32 {
 }
 
 fn read_possible() -> Option<u32> {
-    let path = c"/sys/devices/system/cpu/possible".as_ptr().expose_provenance();
+    let path = c"/sys/devices/system/cpu/possible"
+        .as_ptr()
+        .expose_provenance();
     let mut text = [0_u8; 64];
     let place = text.as_mut_ptr().expose_provenance();
     let flags = (O_RDONLY | O_CLOEXEC) as usize;
@@ -93,7 +108,12 @@ fn highest_in_list(text: &[u8]) -> Option<u32> {
         match byte {
             b'0'..=b'9' => {
                 let digit = u32::from(byte - b'0');
-                number = Some(number.unwrap_or(0_u32).checked_mul(10)?.checked_add(digit)?);
+                number = Some(
+                    number
+                        .unwrap_or(0_u32)
+                        .checked_mul(10)?
+                        .checked_add(digit)?,
+                );
             }
             b'-' | b',' if number.is_some() => number = None,
             b'\n' if index + 1 == text.len() => return number.filter(|&cpu| cpu < MAX_CPUS),
@@ -126,7 +146,11 @@ mod tests {
         let mut mask = [0; 128];
         mask[0] = 0b1010;
         mask[1] = 1;
-        let affinity = Affinity { mask_bits: 256, allowed: 3, highest: 64 };
+        let affinity = Affinity {
+            mask_bits: 256,
+            allowed: 3,
+            highest: 64,
+        };
         assert_eq!(Affinity::from_mask(&mask, 32), affinity);
         assert_eq!(Affinity::from_mask(&mask, 0), Affinity::UNKNOWN);
         assert_eq!(Affinity::from_mask(&[0; 128], 32), Affinity::UNKNOWN);

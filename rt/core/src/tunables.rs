@@ -6,7 +6,8 @@
 #![forbid(unsafe_code)]
 
 use vcpu_abi::{
-    STRIDE_DEFAULT, STRIDE_MAXIMUM, STRIDE_MINIMUM, TUNABLE_DEBUG, TUNABLE_GS, TUNABLE_RSEQ, TUNABLE_STRIDE,
+    STRIDE_DEFAULT, STRIDE_MAXIMUM, STRIDE_MINIMUM, TUNABLE_DEBUG, TUNABLE_GS, TUNABLE_RSEQ,
+    TUNABLE_STRIDE,
 };
 
 /// VCPU_RT_GS: whether to ask the kernel for the GS mode.
@@ -72,7 +73,12 @@ pub fn parse<'a>(
     let mut tunables = Tunables::default();
     for entry in entries {
         let mut bad = |variable, value, allowed, taken| {
-            complain(Complaint { variable, value, allowed, taken });
+            complain(Complaint {
+                variable,
+                value,
+                allowed,
+                taken,
+            });
         };
         if let Some(value) = first(&mut seen.stride, entry, TUNABLE_STRIDE) {
             tunables.stride = parse_stride(value);
@@ -117,7 +123,11 @@ struct Seen {
 /// The value, when `entry` is the first one named `name`.
 fn first<'a>(seen: &mut bool, entry: &'a [u8], name: &str) -> Option<&'a [u8]> {
     let value = entry.strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
-    if core::mem::replace(seen, true) { None } else { Some(value) }
+    if core::mem::replace(seen, true) {
+        None
+    } else {
+        Some(value)
+    }
 }
 
 /// Bytes, or `None` when the text is not an allowed stride.
@@ -136,7 +146,9 @@ fn parse_stride(text: &[u8]) -> Option<u64> {
         if !digit.is_ascii_digit() {
             return None;
         }
-        number = number.checked_mul(10)?.checked_add(u64::from(digit - b'0'))?;
+        number = number
+            .checked_mul(10)?
+            .checked_add(u64::from(digit - b'0'))?;
     }
     let bytes = number.checked_mul(1 << unit_shift)?;
     (bytes.is_power_of_two() && (STRIDE_MINIMUM..=STRIDE_MAXIMUM).contains(&bytes)).then_some(bytes)
@@ -145,7 +157,9 @@ fn parse_stride(text: &[u8]) -> Option<u64> {
 /// The stride to ask for: the tunable's or the default, raised to what the program declares,
 /// which is rounded up to a power of two and bounded by the largest allowed stride.
 pub fn stride(tunable: Option<u64>, declared_minimum: u64) -> u64 {
-    let minimum = declared_minimum.clamp(STRIDE_MINIMUM, STRIDE_MAXIMUM).next_power_of_two();
+    let minimum = declared_minimum
+        .clamp(STRIDE_MINIMUM, STRIDE_MAXIMUM)
+        .next_power_of_two();
     tunable.unwrap_or(STRIDE_DEFAULT).max(minimum)
 }
 
@@ -157,7 +171,9 @@ mod tests {
 
     fn parsed(entries: &[&'static str]) -> (Tunables, Vec<Complaint<'static>>) {
         let mut complaints = Vec::new();
-        let tunables = parse(entries.iter().map(|entry| entry.as_bytes()), |c| complaints.push(c));
+        let tunables = parse(entries.iter().map(|entry| entry.as_bytes()), |c| {
+            complaints.push(c)
+        });
         (tunables, complaints)
     }
 
@@ -198,8 +214,12 @@ mod tests {
 
     #[test]
     fn a_name_that_only_begins_alike_is_another_variable() {
-        let (tunables, complaints) =
-            parsed(&["VCPU_RT_STRIDE2=4K", "XVCPU_RT_DEBUG=1", "VCPU_RT_DEBUG", "VCPU_RT_GS==off"]);
+        let (tunables, complaints) = parsed(&[
+            "VCPU_RT_STRIDE2=4K",
+            "XVCPU_RT_DEBUG=1",
+            "VCPU_RT_DEBUG",
+            "VCPU_RT_GS==off",
+        ]);
         assert_eq!(tunables, Tunables::default());
         assert_eq!(complaints[0].value, b"=off");
     }

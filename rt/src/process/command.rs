@@ -90,7 +90,11 @@ impl<'a> Command<'a> {
         let memory = mapping::obtain(STACK_BYTES, 0, 16, parent.canary())?;
         let pointer = memory.block.as_ptr().expose_provenance();
         let before = signal::block_all();
-        let errand = Errand { command: self, signal_mask: before, errno: AtomicI32::new(0) };
+        let errand = Errand {
+            command: self,
+            signal_mask: before,
+            errno: AtomicI32::new(0),
+        };
         // SAFETY: stack and block are fresh; CLONE_VFORK suspends this thread until the child is
         // gone from this memory, so the errand outlives its use, and the memory is free again.
         let result = unsafe {
@@ -144,7 +148,9 @@ unsafe fn become_program(errand: &Errand<'_>) -> Errno {
     signal::reset_handlers();
     let command = errand.command;
     for (number, descriptor) in command.streams.iter().enumerate() {
-        let Some(descriptor) = descriptor else { continue };
+        let Some(descriptor) = descriptor else {
+            continue;
+        };
         let from = descriptor.as_raw_fd() as usize;
         // dup3 refuses equal numbers; then only FD_CLOEXEC is in the way.
         // SAFETY: the child's own table of descriptors.

@@ -65,7 +65,11 @@ impl fmt::Display for SpawnError {
                 ErrnoText(*errno)
             ),
             Self::Clone(errno) => {
-                write!(f, "cannot start a thread: clone was refused ({})", ErrnoText(*errno))
+                write!(
+                    f,
+                    "cannot start a thread: clone was refused ({})",
+                    ErrnoText(*errno)
+                )
             }
         }
     }
@@ -96,7 +100,11 @@ impl Default for Builder {
 impl Builder {
     /// A thread with the default stack, no name and no robust list.
     pub const fn new() -> Self {
-        Self { stack_bytes: DEFAULT_STACK_BYTES, name: [0; 16], robust_list: false }
+        Self {
+            stack_bytes: DEFAULT_STACK_BYTES,
+            name: [0; 16],
+            robust_list: false,
+        }
     }
 
     /// Names the thread, as `/proc/PID/task/TID/comm` shows it: the first 15 bytes, up to a zero.
@@ -207,7 +215,15 @@ fn start(block: NonNull<ThreadBlock>, stack: usize) -> Result<(), Errno> {
     // SAFETY: the stack ends at the packet, inside the new mapping, which outlives the thread.
     // The kernel writes the tid before the thread runs and clears it after its last instruction.
     let result = unsafe {
-        clone(u64::from(FLAGS), stack, tid, tid, pointer, super::thread_entry, pointer)
+        clone(
+            u64::from(FLAGS),
+            stack,
+            tid,
+            tid,
+            pointer,
+            super::thread_entry,
+            pointer,
+        )
     };
     signal::restore(before);
     result.map(|_| ())

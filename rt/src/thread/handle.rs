@@ -27,7 +27,11 @@ impl<T> JoinHandle<T> {
     /// `block` is a thread's that is joinable, and nobody else's to join. `result` is where its
     /// closure's result will be.
     pub(super) unsafe fn new(block: NonNull<ThreadBlock>, result: *mut T) -> Self {
-        Self { block, result, owns: PhantomData }
+        Self {
+            block,
+            result,
+            owns: PhantomData,
+        }
     }
 
     fn block(&self) -> &ThreadBlock {
@@ -65,7 +69,10 @@ impl<T> Drop for JoinHandle<T> {
     fn drop(&mut self) {
         let (success, failure) = (Ordering::AcqRel, Ordering::Acquire);
         let state = &self.block().state;
-        if state.compare_exchange(state::JOINABLE, state::DETACHED, success, failure).is_err() {
+        if state
+            .compare_exchange(state::JOINABLE, state::DETACHED, success, failure)
+            .is_err()
+        {
             // SAFETY: finished before it was detached, so result and memory are this handle's;
             // the thread does not touch them any more but for its way out, which the tid guards.
             unsafe {

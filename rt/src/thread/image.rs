@@ -69,6 +69,10 @@ pub unsafe fn fill(pointer: usize) {
     // SAFETY: the program's own segment; p_filesz <= p_memsz <= image_offset.
     unsafe {
         ptr::copy_nonoverlapping(from, to, image.file_size);
-        ptr::write_bytes(to.add(image.file_size), 0, image.memory_size - image.file_size);
+        ptr::write_bytes(
+            to.add(image.file_size),
+            0,
+            image.memory_size - image.file_size,
+        );
     }
 }

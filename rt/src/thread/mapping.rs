@@ -32,7 +32,11 @@ impl Mapping {
 
     /// The addresses that fault when the stack overflows.
     pub fn guard(&self) -> core::ops::Range<usize> {
-        if *self == Self::EMPTY { 0..0 } else { self.base..self.base + GUARD_BYTES }
+        if *self == Self::EMPTY {
+            0..0
+        } else {
+            self.base..self.base + GUARD_BYTES
+        }
     }
 
     /// Address and size, for the thread that unmaps itself.
@@ -77,7 +81,10 @@ pub fn obtain(
     unsafe {
         image::fill(pointer);
         ThreadBlock::create(block, canary, mapping);
-        Ok(Memory { block: NonNull::new_unchecked(block), packet })
+        Ok(Memory {
+            block: NonNull::new_unchecked(block),
+            packet,
+        })
     }
 }
 
@@ -87,7 +94,10 @@ fn map(bytes: usize) -> Result<Mapping, Errno> {
     let flags = MapFlags::PRIVATE | MapFlags::NORESERVE | MapFlags::STACK;
     // SAFETY: a new mapping: it replaces nothing.
     let start = unsafe { mmap_anonymous(ptr::null_mut(), bytes, protection, flags)? };
-    let mapping = Mapping { base: start.expose_provenance(), bytes };
+    let mapping = Mapping {
+        base: start.expose_provenance(),
+        bytes,
+    };
     // SAFETY: the new mapping's own lowest pages.
     if let Err(errno) = unsafe { mprotect(start, GUARD_BYTES, MprotectFlags::empty()) } {
         // SAFETY: nobody knows the mapping yet.
@@ -144,7 +154,10 @@ pub mod cache {
             };
             // SAFETY: swapped out, so it is this call's; `put` got it valid.
             let (gone, mapping) = unsafe {
-                (block.as_ref().tid.load(Ordering::Acquire) == 0, block.as_ref().mapping.get())
+                (
+                    block.as_ref().tid.load(Ordering::Acquire) == 0,
+                    block.as_ref().mapping.get(),
+                )
             };
             if gone && mapping.bytes == bytes {
                 return Some(mapping);
@@ -168,7 +181,9 @@ pub mod cache {
         for slot in &CACHE {
             let (success, failure) = (Ordering::Release, Ordering::Relaxed);
             if slot.load(Ordering::Relaxed).is_null()
-                && slot.compare_exchange(empty, block.as_ptr(), success, failure).is_ok()
+                && slot
+                    .compare_exchange(empty, block.as_ptr(), success, failure)
+                    .is_ok()
             {
                 return Ok(());
             }

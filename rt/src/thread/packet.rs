@@ -25,7 +25,12 @@ pub struct Packet<F, T> {
 
 impl<F: FnOnce() -> T, T> Packet<F, T> {
     pub fn new(closure: F, scope: Option<*const Running>) -> Self {
-        Self { slot: Slot { closure: ManuallyDrop::new(closure) }, scope }
+        Self {
+            slot: Slot {
+                closure: ManuallyDrop::new(closure),
+            },
+            scope,
+        }
     }
 
     /// The closure again, of a thread that could not be made.
@@ -47,12 +52,10 @@ impl<F: FnOnce() -> T, T> Packet<F, T> {
             (*packet).scope
         };
         let (success, failure) = (Ordering::AcqRel, Ordering::Acquire);
-        let finished = block.state.compare_exchange(
-            state::JOINABLE,
-            state::FINISHED,
-            success,
-            failure,
-        );
+        let finished =
+            block
+                .state
+                .compare_exchange(state::JOINABLE, state::FINISHED, success, failure);
         if finished.is_err() {
             // SAFETY: detached, so nobody else takes it.
             unsafe { ManuallyDrop::drop(&mut (*packet).slot.result) };

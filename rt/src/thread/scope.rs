@@ -77,10 +77,7 @@ impl<'scope> Scope<'scope, '_> {
     ///
     /// # Errors
     /// See [`SpawnError`].
-    pub fn spawn<F, T>(
-        &'scope self,
-        closure: F,
-    ) -> Result<ScopedJoinHandle<'scope, T>, SpawnError>
+    pub fn spawn<F, T>(&'scope self, closure: F) -> Result<ScopedJoinHandle<'scope, T>, SpawnError>
     where
         F: FnOnce() -> T + Send + 'scope,
         T: Send + 'scope,
@@ -105,7 +102,10 @@ impl<'scope> Scope<'scope, '_> {
         // SAFETY: `scope` waits until the count is 0, and the thread subtracts itself after it
         // dropped the closure and, where nobody takes it, the result.
         match unsafe { builder.spawn_borrowing(closure, Some(&raw const self.running)) } {
-            Ok(handle) => Ok(ScopedJoinHandle { handle, scope: PhantomData }),
+            Ok(handle) => Ok(ScopedJoinHandle {
+                handle,
+                scope: PhantomData,
+            }),
             Err(error) => {
                 self.running.0.fetch_sub(1, Ordering::Relaxed);
                 Err(error)

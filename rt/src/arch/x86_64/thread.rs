@@ -3,7 +3,9 @@
 
 use core::arch::{asm, naked_asm};
 
-use linux_raw_sys::general::{__NR_arch_prctl, __NR_clone, __NR_exit, __NR_munmap, __NR_rt_sigreturn};
+use linux_raw_sys::general::{
+    __NR_arch_prctl, __NR_clone, __NR_exit, __NR_munmap, __NR_rt_sigreturn,
+};
 use rustix::io::Errno;
 use vcpu_core::arch::syscall;
 
@@ -118,10 +120,20 @@ pub unsafe fn unmap_and_exit_thread(base: usize, bytes: usize) -> ! {
     }
 }
 
+/// Ends the process by SIGILL: for what cannot be reached.
+#[inline(always)]
+pub fn trap() -> ! {
+    // SAFETY: ud2 does nothing but fault.
+    unsafe { asm!("ud2", options(noreturn, nostack, nomem)) }
+}
+
 /// What a signal handler returns to (SA_RESTORER, which x86-64 demands): rt_sigreturn(2).
 ///
 /// The kernel's frame is at the stack pointer, so there must be no prologue. gdb and libgcc
 /// recognize the two instructions by their bytes: `mov $15,%rax` in its 7-byte form, `syscall`.
+///
+/// # Safety
+/// Only the kernel arranges for it to run, at a handler's return.
 #[unsafe(naked)]
 pub unsafe extern "C" fn restore_from_signal() {
     naked_asm!(
