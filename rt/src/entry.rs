@@ -68,9 +68,15 @@ macro_rules! entry {
 
             /// Called by the entry functions. Nothing that needs relocation is touched before
             /// `relocated` returns, so what does is in a function of its own.
-            unsafe extern "C" fn boot(stack: *const usize, dynamic: usize) -> ! {
+            unsafe extern "C" fn boot(
+                stack: *const usize,
+                dynamic: usize,
+                ifuncs: usize,
+                ifuncs_end: usize,
+            ) -> ! {
+                let has_ifuncs = ifuncs != ifuncs_end;
                 // SAFETY: the entry functions pass what the kernel left them.
-                let initial = unsafe { $crate::start::relocated(stack, dynamic) };
+                let initial = unsafe { $crate::start::relocated(stack, dynamic, has_ifuncs) };
                 run(&initial)
             }
 

@@ -10,7 +10,9 @@ use crate::program_headers::{PT_DYNAMIC, find};
 
 /// Dynamic tags (gABI); RELR is newer than the kernel header that has the others.
 const DT_NULL: usize = 0;
+const DT_PLTRELSZ: usize = 2;
 const DT_REL: usize = 17;
+const DT_JMPREL: usize = 23;
 const DT_RELRSZ: usize = 35;
 const DT_RELR: usize = 36;
 
@@ -54,6 +56,8 @@ pub unsafe fn relocate(
     }
     let base = dynamic.wrapping_sub(segment.p_vaddr as usize);
     let (mut rela, mut rela_bytes, mut relr, mut relr_bytes) = (0, 0, 0, 0);
+    // GNU ld keeps IRELATIVE relocations with those of the PLT.
+    let (mut jmprel, mut jmprel_bytes) = (0, 0);
     let mut entry = ptr::with_exposed_provenance::<[usize; 2]>(dynamic);
     loop {
         // SAFETY: the linker ends the section with DT_NULL, where the walk stops.
@@ -61,6 +65,8 @@ pub unsafe fn relocate(
         match tag {
             DT_NULL => break,
             DT_REL => return Err(Unsupported::Rel),
+            DT_JMPREL => jmprel = value,
+            DT_PLTRELSZ => jmprel_bytes = value,
             DT_RELRSZ => relr_bytes = value,
             DT_RELR => relr = value,
             _ if tag == DT_RELA as usize => rela = value,
@@ -76,6 +82,11 @@ pub unsafe fn relocate(
             base,
             base.wrapping_add(rela),
             rela_bytes / size_of::<Rela>(),
+        )?;
+        apply_rela(
+            base,
+            base.wrapping_add(jmprel),
+            jmprel_bytes / size_of::<Rela>(),
         )?;
         apply_relr(
             base,

@@ -6,8 +6,10 @@ use core::ffi::{CStr, c_char, c_int};
 use core::ptr;
 
 use linux_raw_sys::elf_uapi::elf64_phdr;
+use linux_raw_sys::general::{__NR_fcntl, __NR_openat, AT_FDCWD, F_GETFD, O_RDWR};
 use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap_anonymous, mprotect};
 use vcpu_abi::VcpuAbi;
+use vcpu_core::arch::syscall;
 use vcpu_core::auxv::Auxv;
 use vcpu_core::process::Found;
 use vcpu_core::report::Line;
@@ -102,13 +104,16 @@ impl InitialStack {
 /// # Safety
 /// Called first of all by the entry functions, with what they were given.
 #[inline(always)]
-pub unsafe fn relocated(stack: *const usize, dynamic: usize) -> InitialStack {
+pub unsafe fn relocated(stack: *const usize, dynamic: usize, has_ifuncs: bool) -> InitialStack {
     // SAFETY: by the caller's word.
     let mut initial = unsafe { InitialStack::read(stack) };
     if initial.auxv.interpreter_base != 0 {
         stop(
             "this program was started by a dynamic loader; link it static (README, \"What a program adds\")",
         );
+    }
+    if has_ifuncs {
+        stop("cannot start: a C object of this program has an IFUNC, which is not supported");
     }
     // SAFETY: this process's auxv; nothing was relocated yet.
     match unsafe { relocate(dynamic, program_headers::of_this_program(&initial.auxv)) } {
@@ -144,6 +149,7 @@ pub unsafe fn run(initial: &InitialStack, program: &Program) -> ! {
     };
     process::start(program.arrays);
     let tunables = if auxv.secure {
+        open_standard_descriptors();
         tunables::Tunables::default()
     } else {
         tunables::parse(env::entries().map(CStr::to_bytes), complain)
@@ -158,11 +164,7 @@ pub unsafe fn run(initial: &InitialStack, program: &Program) -> ! {
     // SAFETY: one thread; the statics are writable until they are protected here.
     let protected = unsafe {
         publish(program, found, initial.environment);
-        protect_relro(
-            initial.load_base,
-            headers,
-            ptr::from_ref(program.table).addr(),
-        )
+        protect_relro(initial.load_base, headers, program)
     };
     if tunables.debug {
         describe(found, protected);
@@ -253,6 +255,27 @@ unsafe fn canary(random: usize) -> usize {
     unsafe { ptr::read_unaligned(ptr::with_exposed_provenance::<usize>(random)) & !0xff }
 }
 
+/// Who starts a set-user-ID program may have closed its standard descriptors, so that the first
+/// file it opens would get what it prints. A closed one becomes /dev/null, as in glibc.
+#[cold]
+fn open_standard_descriptors() {
+    for number in 0..3 {
+        // SAFETY: asks about a number; opens a device that takes everything.
+        let result = unsafe { syscall(__NR_fcntl, [number, F_GETFD as usize, 0, 0]) };
+        if result == Err(Errno::BADF) {
+            let path = c"/dev/null".as_ptr().expose_provenance();
+            // The lowest free number is this one: the lower ones are open by now.
+            // SAFETY: a terminated path.
+            let opened =
+                unsafe { syscall(__NR_openat, [AT_FDCWD as usize, path, O_RDWR as usize, 0]) };
+            if opened != Ok(number) {
+                // Nowhere to say why.
+                process::exit_group(127);
+            }
+        }
+    }
+}
+
 /// Stage 8, first half.
 ///
 /// # Safety
@@ -278,13 +301,22 @@ unsafe fn publish(program: &Program, found: &Found, environment: *const *const c
 unsafe fn protect_relro(
     load_base: usize,
     headers: &'static [elf64_phdr],
-    table: usize,
+    program: &Program,
 ) -> Result<(), Errno> {
     const PAGE: usize = 4096;
     let relro = find(headers, PT_GNU_RELRO).ok_or(Errno::FAULT)?;
     let start = load_base.wrapping_add(relro.p_vaddr as usize) & !(PAGE - 1);
     let end = load_base.wrapping_add((relro.p_vaddr + relro.p_memsz) as usize) & !(PAGE - 1);
-    if !(start..end).contains(&table) {
+    let published = [
+        (program.table.0.get().addr(), size_of::<VcpuAbi>()),
+        (program.rseq_offset.0.get().addr(), size_of::<isize>()),
+        (program.rseq_size.0.get().addr(), size_of::<u32>()),
+        (program.rseq_flags.0.get().addr(), size_of::<u32>()),
+    ];
+    if published
+        .iter()
+        .any(|&(at, bytes)| at < start || at + bytes > end)
+    {
         return Err(Errno::FAULT);
     }
     // SAFETY: the linker put nothing else on these pages.

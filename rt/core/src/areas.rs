@@ -32,7 +32,7 @@ pub struct Reservation {
     pub stride: u64,
     /// The stride that the tunable, the program or the default asked for.
     pub asked: u64,
-    /// Why there are no areas, where there are none: then [`alloc`] answers this.
+    /// Why there are no areas, where there are none.
     pub refused: Option<Errno>,
 }
 
@@ -43,6 +43,15 @@ impl Reservation {
         asked: 0,
         refused: Some(Errno::NOSYS),
     };
+
+    /// ENOSYS before the start; ENOMEM where the kernel refused the areas, for whatever reason.
+    fn usable(&self) -> Result<(), Errno> {
+        match self.refused {
+            None => Ok(()),
+            Some(_) if self.stride == 0 => Err(Errno::NOSYS),
+            Some(_) => Err(Errno::NOMEM),
+        }
+    }
 
     fn units(&self) -> usize {
         self.stride as usize / UNIT
@@ -111,9 +120,7 @@ static EVER_USED: AtomicUsize = AtomicUsize::new(0);
 pub fn alloc(size: usize, align: usize) -> Result<NonNull<u8>, Errno> {
     let found = process::found();
     let reservation = &found.reservation;
-    if let Some(errno) = reservation.refused {
-        return Err(errno);
-    }
+    reservation.usable()?;
     if size == 0
         || size as u64 > reservation.stride
         || !align.is_power_of_two()
@@ -174,9 +181,7 @@ fn advise_small_pages(nr_areas: u32, reservation: &Reservation) {
 pub unsafe fn free(object: *mut u8, size: usize) -> Result<(), Errno> {
     let found = process::found();
     let reservation = &found.reservation;
-    if let Some(errno) = reservation.refused {
-        return Err(errno);
-    }
+    reservation.usable()?;
     let offset = object
         .addr()
         .checked_sub(reservation.base)

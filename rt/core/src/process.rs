@@ -76,7 +76,7 @@ unsafe impl Sync for StartCell {}
 static FOUND: StartCell = StartCell(UnsafeCell::new(NOT_STARTED));
 
 // What the fast paths read, as words of their own: one load each.
-static NR_VCPUS: AtomicU32 = AtomicU32::new(0);
+static MM_CID_BOUND: AtomicU32 = AtomicU32::new(0);
 static STRIDE_SHIFT: AtomicU32 = AtomicU32::new(0);
 static MODE: AtomicU32 = AtomicU32::new(MODE_SHARED);
 
@@ -87,10 +87,12 @@ pub fn found() -> &'static Found {
     unsafe { &*FOUND.0.get() }
 }
 
-/// The bound on ids: 0 before the start, so that every id is out of range.
+/// The bound on mm_cid as an index: `nr_vcpus` in the mode that uses it. Elsewhere 0, so that every
+/// mm_cid is out of range: a kernel may fill the field although the mode goes by cpu_id, and two
+/// indices for one word would lose updates.
 #[inline(always)]
-pub fn nr_vcpus() -> u32 {
-    NR_VCPUS.load(Ordering::Relaxed)
+pub fn mm_cid_bound() -> u32 {
+    MM_CID_BOUND.load(Ordering::Relaxed)
 }
 
 /// Binary logarithm of the stride.
@@ -154,7 +156,8 @@ pub unsafe fn start(
     };
     // SAFETY: one thread, and no reference from `found` lives across a start.
     unsafe { *FOUND.0.get() = found };
-    NR_VCPUS.store(nr_vcpus, Ordering::Relaxed);
+    let mm_cid_bound = if mode == Mode::RseqMmCid { nr_vcpus } else { 0 };
+    MM_CID_BOUND.store(mm_cid_bound, Ordering::Relaxed);
     STRIDE_SHIFT.store(reservation.stride.trailing_zeros(), Ordering::Relaxed);
     MODE.store(mode as u32, Ordering::Relaxed);
     self::found()

@@ -1,18 +1,19 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The first instructions of the process.
 
-/// Emits `_start` and `__libc_start_main`, which call `$boot(stack, dynamic)`.
+/// Emits `_start` and `__libc_start_main`, which call `$boot(stack, dynamic, ifuncs, ifuncs_end)`.
 ///
 /// `stack` is the kernel's initial stack pointer (argc, argv, NULL, envp, NULL, auxv). `dynamic`
-/// is the address of `_DYNAMIC`, 0 in an executable without one. Nothing is relocated yet: both
-/// come from instructions relative to %rip.
+/// is the address of `_DYNAMIC`, 0 in an executable without one. `ifuncs` and `ifuncs_end` are the
+/// linker's bounds of the IRELATIVE relocations of a non-PIE executable, equal where there are none.
+/// Nothing is relocated yet: all come from instructions relative to %rip.
 ///
 /// - The linker's crt1.o has a `_start` of its own, which calls `__libc_start_main(main, argc,
 ///   argv, ..)`: argc lies just below argv, on the initial stack. With `-nostartfiles` there is no
 ///   crt1.o and the weak `_start` here takes its place.
 /// - %rbp is zeroed so that frame-pointer walks end here (psABI, process initialization), and the
 ///   stack is aligned to 16 before the call.
-/// - `_DYNAMIC` is weak: a static non-PIE executable has none, and the reference is then 0.
+/// - `_DYNAMIC` and the bounds are weak: a reference to what an executable has not is 0.
 /// - `main` is what crt1.o passes on and nobody calls: it is defined so that the link succeeds.
 #[doc(hidden)]
 #[macro_export]
@@ -40,6 +41,12 @@ macro_rules! __start_functions {
             ".weak _DYNAMIC",
             ".hidden _DYNAMIC",
             "lea rsi, [rip + _DYNAMIC]",
+            ".weak __rela_iplt_start",
+            ".hidden __rela_iplt_start",
+            "lea rdx, [rip + __rela_iplt_start]",
+            ".weak __rela_iplt_end",
+            ".hidden __rela_iplt_end",
+            "lea rcx, [rip + __rela_iplt_end]",
             "and rsp, -16",
             "call {boot}",
             "ud2",
