@@ -66,22 +66,12 @@ macro_rules! entry {
                 static __fini_array_end: InitFunction;
             }
 
-            /// Called by the entry functions. Nothing that needs relocation is touched before
-            /// `relocated` returns, so what does is in a function of its own.
+            /// Called by the entry functions, on the initial stack.
             unsafe extern "C" fn boot(
                 stack: *const usize,
-                dynamic: usize,
-                ifuncs: usize,
-                ifuncs_end: usize,
+                load_base: usize,
+                unsupported: u32,
             ) -> ! {
-                let has_ifuncs = ifuncs != ifuncs_end;
-                // SAFETY: the entry functions pass what the kernel left them.
-                let initial = unsafe { $crate::start::relocated(stack, dynamic, has_ifuncs) };
-                run(&initial)
-            }
-
-            #[inline(never)]
-            fn run(initial: &$crate::start::InitialStack) -> ! {
                 let program = Program {
                     main: super::__vcpu_rt_main,
                     min_stride: super::__VCPU_RT_MIN_STRIDE,
@@ -99,8 +89,8 @@ macro_rules! entry {
                         &raw const __fini_array_end,
                     ],
                 };
-                // SAFETY: called once, after the relocation.
-                unsafe { $crate::start::run(initial, &program) }
+                // SAFETY: called once, first of all, with what the entry functions found.
+                unsafe { $crate::start::run(stack, load_base, unsupported, &program) }
             }
 
             /// See `vcpu_abi::AllocFn`.

@@ -2,7 +2,7 @@
 //! The program's own ELF headers, as the kernel mapped them.
 
 use linux_raw_sys::elf_uapi::elf64_phdr as ProgramHeader;
-pub use linux_raw_sys::elf_uapi::{PT_DYNAMIC, PT_GNU_RELRO, PT_TLS};
+pub use linux_raw_sys::elf_uapi::{PT_GNU_RELRO, PT_TLS};
 use vcpu_core::auxv::Auxv;
 
 /// The program headers.

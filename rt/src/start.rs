@@ -17,7 +17,6 @@ use vcpu_core::{Errno, table, tunables};
 
 use crate::block::ThreadBlock;
 use crate::program_headers::{self, PT_GNU_RELRO, PT_TLS, find};
-use crate::relocation::{Unsupported, relocate};
 use crate::thread::mapping::Mapping;
 use crate::tls::TlsLayout;
 use crate::{arch, env, process};
@@ -72,7 +71,7 @@ impl InitialStack {
     /// # Safety
     /// `stack` is the initial stack pointer: argc, argv, a null, envp, a null, auxv (psABI).
     #[inline(always)]
-    unsafe fn read(stack: *const usize) -> Self {
+    unsafe fn read(stack: *const usize, load_base: usize) -> Self {
         // SAFETY: within the initial stack, whose vectors end as the caller says.
         unsafe {
             let argument_count = *stack;
@@ -93,48 +92,32 @@ impl InitialStack {
                 arguments: arguments.cast(),
                 environment: environment.cast(),
                 auxv: Auxv::from_pairs(pairs),
-                load_base: 0,
+                load_base,
             }
         }
     }
 }
 
-/// Stages 0 to 2: reads the initial stack and relocates the program.
+/// Stages 1 to 10: from the relocated program to its exit. The entry functions did stages 0 and 2.
 ///
 /// # Safety
-/// Called first of all by the entry functions, with what they were given.
-#[inline(always)]
-pub unsafe fn relocated(stack: *const usize, dynamic: usize, has_ifuncs: bool) -> InitialStack {
+/// Called once, first of all, with the initial stack pointer, the load base, and the type of a
+/// relocation that was not applied, or 0. `program` is the only user of its statics so far.
+pub unsafe fn run(stack: *const usize, load_base: usize, unsupported: u32, program: &Program) -> ! {
     // SAFETY: by the caller's word.
-    let mut initial = unsafe { InitialStack::read(stack) };
-    if initial.auxv.interpreter_base != 0 {
-        stop(
-            "this program was started by a dynamic loader; link it static (README, \"What a program adds\")",
-        );
+    let initial = &unsafe { InitialStack::read(stack, load_base) };
+    let auxv = &initial.auxv;
+    if auxv.interpreter_base != 0 {
+        stop("cannot start: this program was linked for a dynamic loader; link it static");
     }
-    if has_ifuncs {
-        stop("cannot start: a C object of this program has an IFUNC, which is not supported");
-    }
-    // SAFETY: this process's auxv; nothing was relocated yet.
-    match unsafe { relocate(dynamic, program_headers::of_this_program(&initial.auxv)) } {
-        Ok(base) => initial.load_base = base,
-        Err(Unsupported::Type(kind)) => stop_with(
+    if unsupported != 0 {
+        stop_with(
             Line::new()
                 .text("cannot start: relocation type ")
-                .number(u64::from(kind))
-                .text(" (8, RELATIVE, is supported; 37 is an IFUNC of a C object)"),
-        ),
-        Err(Unsupported::Rel) => stop("cannot start: DT_REL relocations are not supported"),
+                .number(u64::from(unsupported))
+                .text(" is not supported (8, RELATIVE, is; 37 is an IFUNC of a C object)"),
+        );
     }
-    initial
-}
-
-/// Stages 3 to 10: from the thread block to the exit.
-///
-/// # Safety
-/// Called once, after [`relocated`]; `program` is the only user of its statics so far.
-pub unsafe fn run(initial: &InitialStack, program: &Program) -> ! {
-    let auxv = &initial.auxv;
     // SAFETY: this process's auxv.
     let headers = unsafe { program_headers::of_this_program(auxv) };
     // SAFETY: one thread, no block yet.
