@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! System calls, raw.
+
+use core::arch::asm;
+
+use linux_raw_sys::general as nr;
+
+/// Makes a system call. The error is the errno, positive.
+///
+/// # Safety
+/// The arguments must be what this system call asks for, pointers included.
+pub unsafe fn syscall(number: u32, arguments: [usize; 4]) -> Result<usize, i32> {
+    // SAFETY: by the caller's word.
+    unsafe { vcpu_rt::syscall(number, arguments) }.map_err(|errno| errno.raw_os_error())
+}
+
+/// A system call that takes integers only and has no effect on this process's memory.
+fn integers(number: u32, arguments: [usize; 3]) -> Result<usize, i32> {
+    let [a, b, c] = arguments;
+    // SAFETY: integers only; see the callers.
+    unsafe { syscall(number, [a, b, c, 0]) }
+}
+
+/// The process's id.
+pub fn getpid() -> usize {
+    integers(nr::__NR_getpid, [0; 3]).unwrap_or(0)
+}
+
+/// The thread's id.
+pub fn gettid() -> usize {
+    integers(nr::__NR_gettid, [0; 3]).unwrap_or(0)
+}
+
+/// Gives up the processor.
+pub fn sched_yield() {
+    integers(nr::__NR_sched_yield, [0; 3]).expect("sched_yield has no errors");
+}
+
+/// Closes a descriptor.
+pub fn close(fd: usize) -> Result<usize, i32> {
+    integers(nr::__NR_close, [fd, 0, 0])
+}
+
+/// The mask of processors that the calling thread may run on; machines above 1024 are cut.
+pub fn affinity() -> [u64; 16] {
+    let mut mask = [0_u64; 16];
+    // SAFETY: the kernel writes at most 128 bytes.
+    let answer = unsafe {
+        syscall(
+            nr::__NR_sched_getaffinity,
+            [0, 128, mask.as_mut_ptr().expose_provenance(), 0],
+        )
+    };
+    answer.expect("the mask has room for 1024 processors");
+    mask
+}
+
+/// Moves the calling thread to one processor.
+pub fn pin(cpu: usize) -> Result<(), i32> {
+    pin_thread(0, cpu)
+}
+
+/// Moves a thread, by its id, to one processor.
+pub fn pin_thread(thread: usize, cpu: usize) -> Result<(), i32> {
+    let mut mask = [0_u64; 16];
+    mask[cpu / 64] = 1 << (cpu % 64);
+    set_affinity(thread, &mask)
+}
+
+/// Sets the processors that the calling thread may run on.
+pub fn restrict(mask: &[u64; 16]) -> Result<(), i32> {
+    set_affinity(0, mask)
+}
+
+fn set_affinity(thread: usize, mask: &[u64; 16]) -> Result<(), i32> {
+    let mask = mask.as_ptr().expose_provenance();
+    // SAFETY: the kernel reads 128 bytes.
+    let answer = unsafe { syscall(nr::__NR_sched_setaffinity, [thread, 128, mask, 0]) };
+    answer.map(drop)
+}
+
+/// The processors in a mask.
+pub fn processors(mask: &[u64; 16]) -> impl Iterator<Item = usize> + Clone + use<> {
+    let mask = *mask;
+    (0..1024).filter(move |cpu| mask[cpu / 64] & (1 << (cpu % 64)) != 0)
+}
+
+/// rseq(2) for the area at `address`.
+///
+/// # Safety
+/// The area must stay mapped until it is unregistered or the thread has ended.
+pub unsafe fn rseq(
+    address: usize,
+    length: usize,
+    flags: u32,
+    signature: u32,
+) -> Result<usize, i32> {
+    // SAFETY: by the caller.
+    unsafe {
+        syscall(
+            nr::__NR_rseq,
+            [address, length, flags as usize, signature as usize],
+        )
+    }
+}
+
+/// Address of the calling thread's thread block: what `%fs:0` holds.
+pub fn thread_pointer() -> usize {
+    let address: usize;
+    // SAFETY: a load of the self pointer, which the psABI puts at `%fs:0`.
+    unsafe {
+        asm!("mov {}, qword ptr fs:[0]", out(reg) address, options(nostack, readonly, preserves_flags));
+    }
+    address
+}

@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What the conformance tests share: cases that can say SKIP with a reason, and the programs
+//! they run.
+
+pub mod case;
+pub mod confine;
+pub mod elf;
+pub mod header;
+pub mod initramfs;
+pub mod old_kernel;
+pub mod programs;
+pub mod run;
+pub mod scratch;

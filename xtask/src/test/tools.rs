@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What the checks need of the machine.
+
+use anyhow::{Context, Result, bail};
+
+use crate::command::{cargo, command, is_installed, run};
+
+/// A program, and Debian's package of it.
+const TOOLS: [(&str, &str); 9] = [
+    ("gcc", "gcc"),
+    ("g++", "g++"),
+    ("musl-gcc", "musl-tools"),
+    ("clang", "clang"),
+    ("ld.lld", "lld"),
+    ("ld.bfd", "binutils"),
+    ("shellcheck", "shellcheck"),
+    ("qemu-system-x86_64", "qemu-system-x86"),
+    ("cpio", "cpio"),
+];
+
+/// Installs what is missing when we are root on a Debian; says what to install otherwise.
+pub fn ensure_installed() -> Result<()> {
+    let missing: Vec<&str> = TOOLS
+        .iter()
+        .filter(|(program, _)| !is_installed(program))
+        .map(|(_, package)| *package)
+        .collect();
+    if !missing.is_empty() {
+        let packages = missing.join(" ");
+        // SAFETY: geteuid takes nothing and cannot fail.
+        let is_root = unsafe { libc::geteuid() } == 0;
+        if !is_root || !is_installed("apt-get") {
+            bail!("missing: as root, apt-get install {packages}");
+        }
+        println!("installing {packages}");
+        run(command("apt-get").args(["-qq", "update"]))?;
+        let mut install = command("apt-get");
+        install
+            .args(["-qq", "-y", "--no-install-recommends", "install"])
+            .args(&missing);
+        run(install.env("DEBIAN_FRONTEND", "noninteractive"))?;
+    }
+    if !is_installed("cargo-fuzz") {
+        println!("installing cargo-fuzz");
+        run(cargo().args(["install", "--quiet", "--locked", "cargo-fuzz"]))
+            .context("cargo-fuzz is missing: cargo install cargo-fuzz")?;
+    }
+    Ok(())
+}
