@@ -13,10 +13,26 @@
 /// behind it, and `__rseq_offset`, `__rseq_size` and `__rseq_flags`.
 #[macro_export]
 macro_rules! entry {
-    ($main:path) => {
-        $crate::entry!($main, min_stride = 0);
+    ($main:path $(, min_stride = $min_stride:expr)?) => {
+        $crate::__entry!($main, { 0 $(+ $min_stride)? });
+
+        /// The program keeps the table, whether an object of this link refers to it or not.
+        #[cfg(not(test))]
+        const __VCPU_RT_KEEP_TABLE: bool = true;
     };
-    ($main:path, min_stride = $min_stride:expr) => {
+    ($main:path $(, min_stride = $min_stride:expr)?, table = if_referenced) => {
+        $crate::__entry!($main, { 0 $(+ $min_stride)? });
+
+        #[cfg(not(test))]
+        const __VCPU_RT_KEEP_TABLE: bool = false;
+    };
+}
+
+/// What every form of [`entry!`] defines.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __entry {
+    ($main:path, $min_stride:expr) => {
         /// The program's main, its result made an exit status.
         #[cfg(not(test))]
         fn __vcpu_rt_main() -> i32 {
@@ -32,7 +48,9 @@ macro_rules! entry {
             use ::core::ffi::{c_char, c_int, c_void};
 
             use $crate::abi::VcpuAbi;
-            use $crate::start::{Exported, InitFunction, Program};
+            use $crate::hook::Hook;
+            use $crate::start::{Exported, Program};
+            use $crate::tunables::Tunables;
 
             $crate::__start_functions!(boot);
             $crate::__vcpu_rt_memory_functions!("");
@@ -41,29 +59,39 @@ macro_rules! entry {
             #[unsafe(no_mangle)]
             #[unsafe(link_section = ".data.rel.ro.vcpu_abi")]
             static vcpu_abi: Exported<VcpuAbi> = Exported::new($crate::table::absent(
+                vcpu_alloc,
                 vcpu_thread_register,
                 vcpu_thread_unregister,
             ));
             #[unsafe(no_mangle)]
-            #[unsafe(link_section = ".data.rel.ro.vcpu_abi")]
-            static __rseq_offset: Exported<isize> = Exported::new(0);
+            #[unsafe(link_section = ".data.rel.ro.vcpu_rseq")]
+            static __rseq_offset: Exported<isize> =
+                Exported::new($crate::abi::RSEQ_OFFSET as isize);
             #[unsafe(no_mangle)]
-            #[unsafe(link_section = ".data.rel.ro.vcpu_abi")]
+            #[unsafe(link_section = ".data.rel.ro.vcpu_rseq")]
             static __rseq_size: Exported<u32> = Exported::new(0);
+            // Always 0, as in glibc.
             #[unsafe(no_mangle)]
-            #[unsafe(link_section = ".data.rel.ro.vcpu_abi")]
+            #[unsafe(link_section = ".data.rel.ro.vcpu_rseq")]
             static __rseq_flags: Exported<u32> = Exported::new(0);
             #[unsafe(no_mangle)]
             static environ: Exported<*const *const c_char> = Exported::new(::core::ptr::null());
 
-            unsafe extern "C" {
-                // The linker's bounds of its arrays.
-                static __preinit_array_start: InitFunction;
-                static __preinit_array_end: InitFunction;
-                static __init_array_start: InitFunction;
-                static __init_array_end: InitFunction;
-                static __fini_array_start: InitFunction;
-                static __fini_array_end: InitFunction;
+            /// Fills the table where the program has one: `vcpu_alloc`, which the table refers
+            /// to, keeps this.
+            #[unsafe(link_section = "vcpu_rt_start")]
+            static FILL_TABLE: Hook = Hook {
+                start: fill_table,
+                // There is nothing to say that the areas do not.
+                describe: |_| {},
+            };
+
+            unsafe fn fill_table(tunables: &Tunables, min_stride: u64) {
+                // SAFETY: the start runs hooks when it may be called, and the table is writable.
+                unsafe {
+                    $crate::areas::start(tunables, min_stride);
+                    $crate::table::fill(&mut *vcpu_abi.get(), $crate::found());
+                }
             }
 
             /// Called by the entry functions. Nothing that needs relocation is touched before
@@ -76,22 +104,14 @@ macro_rules! entry {
 
             #[inline(never)]
             fn run(initial: &$crate::start::InitialStack) -> ! {
+                if super::__VCPU_RT_KEEP_TABLE {
+                    FILL_TABLE.keep();
+                }
                 let program = Program {
                     main: super::__vcpu_rt_main,
                     min_stride: super::__VCPU_RT_MIN_STRIDE,
-                    table: &vcpu_abi,
-                    rseq_offset: &__rseq_offset,
                     rseq_size: &__rseq_size,
-                    rseq_flags: &__rseq_flags,
                     environ: &environ,
-                    arrays: [
-                        &raw const __preinit_array_start,
-                        &raw const __preinit_array_end,
-                        &raw const __init_array_start,
-                        &raw const __init_array_end,
-                        &raw const __fini_array_start,
-                        &raw const __fini_array_end,
-                    ],
                 };
                 // SAFETY: called once, after the relocation.
                 unsafe { $crate::start::run(initial, &program) }
@@ -104,6 +124,7 @@ macro_rules! entry {
                 align: usize,
                 object: *mut *mut c_void,
             ) -> c_int {
+                FILL_TABLE.keep();
                 // SAFETY: by the caller's word.
                 unsafe { $crate::table::alloc(size, align, object) }
             }

@@ -6,8 +6,6 @@ use core::ptr;
 
 use linux_raw_sys::elf_uapi::{DT_RELA, DT_RELASZ, elf64_phdr};
 
-use crate::program_headers::{PT_DYNAMIC, find};
-
 /// Dynamic tags (gABI); RELR is newer than the kernel header that has the others.
 const DT_NULL: usize = 0;
 const DT_REL: usize = 17;
@@ -26,13 +24,9 @@ struct Rela {
     addend: usize,
 }
 
-/// What is not RELATIVE or RELR: the link left something for a loader, and there is none.
-pub enum Unsupported {
-    /// A relocation of this type: 37 is IRELATIVE, an IFUNC.
-    Type(u32),
-    /// DT_REL, which x86-64 does not use.
-    Rel,
-}
+/// There is something that is not RELATIVE or RELR: the link left it for a loader, and there is
+/// none. Mostly IRELATIVE, an IFUNC of a C object; or DT_REL, of a link with `-z rel`.
+pub struct Unsupported;
 
 /// Applies the relocations of the executable whose `_DYNAMIC` is at `dynamic`, and returns the
 /// load base. 0 means an executable without a dynamic section, which needs none.
@@ -40,13 +34,13 @@ pub enum Unsupported {
 /// GNU ld's static-pie has no PT_PHDR, so the base is what `_DYNAMIC` was moved by.
 ///
 /// # Safety
-/// Called once, first of all, with the program's own headers.
+/// Called once, first of all, with the program's own PT_DYNAMIC.
 #[inline(always)]
 pub unsafe fn relocate(
     dynamic: usize,
-    headers: &'static [elf64_phdr],
+    segment: Option<&'static elf64_phdr>,
 ) -> Result<usize, Unsupported> {
-    let Some(segment) = find(headers, PT_DYNAMIC) else {
+    let Some(segment) = segment else {
         return Ok(0);
     };
     if dynamic == 0 {
@@ -60,7 +54,7 @@ pub unsafe fn relocate(
         let [tag, value] = unsafe { entry.read() };
         match tag {
             DT_NULL => break,
-            DT_REL => return Err(Unsupported::Rel),
+            DT_REL => return Err(Unsupported),
             DT_RELRSZ => relr_bytes = value,
             DT_RELR => relr = value,
             _ if tag == DT_RELA as usize => rela = value,
@@ -101,7 +95,7 @@ unsafe fn apply_rela(base: usize, table: usize, count: usize) -> Result<(), Unsu
                 unsafe { ptr::write_unaligned(place, base.wrapping_add(rela.addend)) };
             }
             R_X86_64_NONE => {}
-            kind => return Err(Unsupported::Type(kind)),
+            _ => return Err(Unsupported),
         }
     }
     Ok(())
