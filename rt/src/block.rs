@@ -16,20 +16,24 @@ use crate::thread::mapping::Mapping;
 #[repr(C)]
 pub struct RobustList {
     /// First lock; the head itself when the list is empty.
-    pub next: Cell<*const RobustList>,
+    pub next: *const RobustList,
     /// Offset from a list entry to its futex word, bytes.
-    pub futex_offset: Cell<isize>,
+    pub futex_offset: isize,
     /// The lock that is being taken or released.
-    pub pending: Cell<*const RobustList>,
+    pub pending: *const RobustList,
 }
+
+/// Marks blocks of the runtime: "vcpu-rt" and a version.
+const MAGIC: u64 = u64::from_le_bytes(*b"vcpu-rt\x01");
 
 /// A thread's block. The first 0x30 bytes and the rseq area are ABI, the rest is private.
 #[repr(C, align(256))]
 pub struct ThreadBlock {
     // psABI: %fs:0 holds its own address.
     self_pointer: Cell<*const ThreadBlock>,
-    // Other runtimes keep a dtv and more here; nothing reads them in a static program.
-    unused: [usize; 4],
+    // Other runtimes keep a dtv here; nothing reads that in a static program.
+    magic: Cell<u64>,
+    unused: [usize; 3],
     // Compilers read it at %fs:0x28 (-fstack-protector).
     canary: Cell<usize>,
 
@@ -54,7 +58,7 @@ pub struct ThreadBlock {
     /// Whether the thread registers its robust list.
     pub(crate) wants_robust_list: Cell<bool>,
     /// The list head, for set_robust_list(2).
-    pub robust_list: RobustList,
+    robust_list: UnsafeCell<RobustList>,
 
     // ABI: struct rseq at a constant offset from %fs, which the alignment of the area gives.
     rseq: RseqArea,
@@ -85,7 +89,8 @@ impl ThreadBlock {
             block.self_pointer.set(place);
             block.canary.set(canary);
             block.mapping.set(mapping);
-            block.robust_list.next.set(&raw const block.robust_list);
+            block.magic.set(MAGIC);
+            (*block.robust_list()).next = block.robust_list();
             (*block.rseq()).cpu_id = Rseq::UNREGISTERED.cpu_id;
             (*block.rseq()).mm_cid = Rseq::UNREGISTERED.mm_cid;
         }
@@ -98,6 +103,21 @@ impl ThreadBlock {
         // SAFETY: every thread of the runtime runs on a block, which lives as long as the thread.
         // Its fields are cells and atomics; only this thread uses the cells.
         unsafe { &*pointer }
+    }
+
+    /// The calling thread's block, or `None` in a thread that somebody else gave a block of its
+    /// own: C code may clone threads by itself.
+    pub(crate) fn if_ours() -> Option<&'static Self> {
+        let pointer = ptr::with_exposed_provenance::<u64>(vcpu_core::arch::thread_pointer());
+        // SAFETY: every TCB has at least two words (psABI: self pointer and dtv).
+        let magic = unsafe { pointer.byte_add(offset_of!(Self, magic)).read_volatile() };
+        (magic == MAGIC).then(Self::current)
+    }
+
+    /// The head of its robust list.
+    #[inline]
+    pub(crate) fn robust_list(&self) -> *mut RobustList {
+        self.robust_list.get()
     }
 
     /// The calling thread's stack canary, which its new threads share.

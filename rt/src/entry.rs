@@ -7,6 +7,12 @@
 /// an `i32`, the exit status. `entry!(main, min_stride = BYTES);` raises the stride to what the
 /// program needs.
 ///
+/// `entry!(main, table = if_referenced);`, with or without `min_stride` before it, leaves the ABI
+/// table, the areas and their start out of a program in which nothing refers to them: no object of
+/// the link to the table or one of its functions, and no Rust code to areas or to the number of
+/// vCPUs. Where something does, all of it is there as without this word. In a static program nobody
+/// else can reach the table, but a debugger or a tracer looks for it.
+///
 /// It defines, except in a test build: `_start`, `__libc_start_main` and `main` for the linker's
 /// crt1.o; the panic handler; the memory functions that compiled code calls; `__stack_chk_fail`,
 /// `_Unwind_Resume` and `rust_eh_personality`; `environ`; the ABI table `vcpu_abi`, the functions
@@ -16,7 +22,7 @@ macro_rules! entry {
     ($main:path $(, min_stride = $min_stride:expr)?) => {
         $crate::__entry!($main, { 0 $(+ $min_stride)? });
 
-        /// The program keeps the table, whether an object of this link refers to it or not.
+        // The start refers to the table, whether another object does or not.
         #[cfg(not(test))]
         const __VCPU_RT_KEEP_TABLE: bool = true;
     };
@@ -94,16 +100,12 @@ macro_rules! __entry {
                 }
             }
 
-            /// Called by the entry functions. Nothing that needs relocation is touched before
-            /// `relocated` returns, so what does is in a function of its own.
-            unsafe extern "C" fn boot(stack: *const usize, dynamic: usize) -> ! {
-                // SAFETY: the entry functions pass what the kernel left them.
-                let initial = unsafe { $crate::start::relocated(stack, dynamic) };
-                run(&initial)
-            }
-
-            #[inline(never)]
-            fn run(initial: &$crate::start::InitialStack) -> ! {
+            /// Called by the entry functions, on the initial stack.
+            unsafe extern "C" fn boot(
+                stack: *const usize,
+                load_base: usize,
+                unsupported: u32,
+            ) -> ! {
                 if super::__VCPU_RT_KEEP_TABLE {
                     FILL_TABLE.keep();
                 }
@@ -113,8 +115,8 @@ macro_rules! __entry {
                     rseq_size: &__rseq_size,
                     environ: &environ,
                 };
-                // SAFETY: called once, after the relocation.
-                unsafe { $crate::start::run(initial, &program) }
+                // SAFETY: called once, first of all, with what the entry functions found.
+                unsafe { $crate::start::run(stack, load_base, unsupported, &program) }
             }
 
             /// See `vcpu_abi::AllocFn`.

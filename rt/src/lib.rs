@@ -28,7 +28,6 @@ pub mod io;
 pub mod panic;
 pub mod process;
 mod program_headers;
-mod relocation;
 pub mod rseq;
 pub mod signal;
 pub mod stack_overflow;

@@ -2,11 +2,12 @@
 //! The end of a program that found itself wrong.
 
 use core::panic::PanicInfo;
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicUsize, Ordering};
 
 use vcpu_core::report::Line;
 
 use crate::arch::thread::trap;
+use crate::block::ThreadBlock;
 use crate::process::{abort, exit_group};
 
 /// The exit status of a panic, as a Rust program with std has it.
@@ -16,10 +17,11 @@ pub const PANIC_STATUS: i32 = 101;
 /// Nothing is unwound, and `at_exit` functions do not run.
 #[doc(hidden)]
 pub fn panic(info: &PanicInfo<'_>) -> ! {
-    static PANICKING: AtomicBool = AtomicBool::new(false);
-    // A panic while one is printed (a Display that panics) would not end.
-    if !PANICKING.swap(true, Ordering::Relaxed) {
-        crate::thread::current().with_name(|name| match info.location() {
+    // The block of the thread that panicked first.
+    static PANICKING: AtomicUsize = AtomicUsize::new(0);
+    let own = core::ptr::from_ref(ThreadBlock::current()).addr();
+    match PANICKING.compare_exchange(0, own, Ordering::Relaxed, Ordering::Relaxed) {
+        Ok(_) => crate::thread::current().with_name(|name| match info.location() {
             Some(location) => {
                 crate::eprintln!(
                     "thread '{name}' panicked at {location}:\n{}",
@@ -27,7 +29,13 @@ pub fn panic(info: &PanicInfo<'_>) -> ! {
                 );
             }
             None => crate::eprintln!("thread '{name}' panicked:\n{}", info.message()),
-        });
+        }),
+        // A panic while one is printed (a Display that panics) would not end.
+        Err(first) if first == own => {}
+        // The first one's line comes out whole, and then the process ends.
+        Err(_) => loop {
+            crate::thread::sleep(core::time::Duration::from_secs(3600));
+        },
     }
     exit_group(PANIC_STATUS)
 }

@@ -166,11 +166,12 @@ fn run_fini_array() {
     }
 }
 
+/// The block of the thread that called [`exit`] first; 0 before.
+static EXITING: AtomicUsize = AtomicUsize::new(0);
+
 /// Ends the process: the functions of [`at_exit`] in reverse, the fini array in reverse, then
 /// exit_group(2). Other threads run until then. A second thread that calls it waits for the end.
 pub fn exit(status: i32) -> ! {
-    // The block of the thread that was first.
-    static EXITING: AtomicUsize = AtomicUsize::new(0);
     let own = core::ptr::from_ref(ThreadBlock::current()).addr();
     let (success, failure) = (Ordering::Acquire, Ordering::Relaxed);
     if let Err(other) = EXITING.compare_exchange(0, own, success, failure)
@@ -238,6 +239,11 @@ pub unsafe fn fork() -> Result<Fork, Errno> {
             .cast_unsigned();
         ThreadBlock::current().tid.store(tid, Ordering::Relaxed);
         cache::forget_unfinished();
+        // Another thread's exit did not come along: the child may have its own.
+        let own = core::ptr::from_ref(ThreadBlock::current()).addr();
+        if EXITING.load(Ordering::Relaxed) != own {
+            EXITING.store(0, Ordering::Relaxed);
+        }
     }
     signal::restore(before);
     result.map(|process| {

@@ -1,14 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The program's own ELF headers, as the kernel mapped them.
 
-use linux_raw_sys::elf_uapi::{PT_DYNAMIC, PT_GNU_RELRO, PT_TLS, elf64_phdr};
+use linux_raw_sys::elf_uapi::{PT_GNU_RELRO, PT_TLS, elf64_phdr};
 use vcpu_core::auxv::Auxv;
 
 /// The segments that the start acts by.
 #[derive(Clone, Copy, Default)]
 pub struct Segments {
-    /// PT_DYNAMIC.
-    pub dynamic: Option<&'static elf64_phdr>,
     /// PT_TLS.
     pub tls: Option<&'static elf64_phdr>,
     /// PT_GNU_RELRO.
@@ -29,7 +27,6 @@ impl Segments {
             // is mapped for the life of the process and not written.
             let header = unsafe { &*first.add(index) };
             match header.p_type {
-                PT_DYNAMIC => segments.dynamic = Some(header),
                 PT_TLS => segments.tls = Some(header),
                 PT_GNU_RELRO => segments.relro = Some(header),
                 _ => {}

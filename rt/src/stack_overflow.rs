@@ -96,7 +96,11 @@ fn set_signal_stack(block: &ThreadBlock) -> Result<(), Errno> {
     };
     let argument = (&raw const stack).expose_provenance();
     // SAFETY: memory of its own, which the thread unmaps after it disabled it.
-    unsafe { syscall(__NR_sigaltstack, [argument, 0, 0, 0])? };
+    if let Err(errno) = unsafe { syscall(__NR_sigaltstack, [argument, 0, 0, 0]) } {
+        // SAFETY: nobody uses it.
+        let _lost_if_refused = unsafe { munmap(start, bytes()) };
+        return Err(errno);
+    }
     block.signal_stack.store(stack.start, Ordering::Relaxed);
     Ok(())
 }

@@ -5,7 +5,9 @@ use core::cell::UnsafeCell;
 use core::ffi::c_char;
 use core::ptr;
 
+use linux_raw_sys::general::{__NR_fcntl, __NR_openat, AT_FDCWD, F_GETFD, O_RDWR};
 use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap_anonymous, mprotect};
+use vcpu_core::arch::syscall;
 use vcpu_core::auxv::Auxv;
 use vcpu_core::process::{Found, found};
 use vcpu_core::report::Line;
@@ -13,7 +15,6 @@ use vcpu_core::{Errno, hook, tunables};
 
 use crate::block::ThreadBlock;
 use crate::program_headers::Segments;
-use crate::relocation::{Unsupported, relocate};
 use crate::thread::mapping::Mapping;
 use crate::tls::TlsLayout;
 use crate::{arch, env, process};
@@ -63,7 +64,7 @@ impl InitialStack {
     /// # Safety
     /// `stack` is the initial stack pointer: argc, argv, a null, envp, a null, auxv (psABI).
     #[inline(always)]
-    unsafe fn read(stack: *const usize) -> Self {
+    unsafe fn read(stack: *const usize, load_base: usize) -> Self {
         // SAFETY: within the initial stack, whose vectors end as the caller says.
         unsafe {
             let argument_count = *stack;
@@ -73,13 +74,14 @@ impl InitialStack {
             while *end != 0 {
                 end = end.add(1);
             }
+            let auxv = Auxv::from_pairs(AuxvPairs(end.add(1).cast()));
             Self {
                 argument_count,
                 arguments: arguments.cast(),
                 environment: environment.cast(),
-                auxv: Auxv::from_pairs(AuxvPairs(end.add(1).cast())),
-                segments: Segments::default(),
-                load_base: 0,
+                segments: Segments::of_this_program(&auxv),
+                auxv,
+                load_base,
             }
         }
     }
@@ -102,35 +104,28 @@ impl Iterator for AuxvPairs {
     }
 }
 
-/// Stages 0 to 2: reads the initial stack and relocates the program.
+/// Stages 1 to 10: from the relocated program to its exit. The entry functions did stages 0 and 2.
+///
+/// Inlined, so that the program's statics are constants here.
 ///
 /// # Safety
-/// Called first of all by the entry functions, with what they were given.
+/// Called once, first of all, with the initial stack pointer, the load base, and the type of a
+/// relocation that was not applied, or 0. `program` is the only user of its statics so far.
 #[inline(always)]
-pub unsafe fn relocated(stack: *const usize, dynamic: usize) -> InitialStack {
+pub unsafe fn run(stack: *const usize, load_base: usize, unsupported: u32, program: &Program) -> ! {
     // SAFETY: by the caller's word.
-    let mut initial = unsafe { InitialStack::read(stack) };
-    if initial.auxv.interpreter_base != 0 {
-        stop("a dynamic loader ran first; link the program static");
-    }
-    // SAFETY: this process's auxv; nothing was relocated yet.
-    unsafe {
-        initial.segments = Segments::of_this_program(&initial.auxv);
-        match relocate(dynamic, initial.segments.dynamic) {
-            Ok(base) => initial.load_base = base,
-            Err(Unsupported) => stop("relocations other than RELATIVE (an IFUNC of a C object?)"),
-        }
-    }
-    initial
-}
-
-/// Stages 3 to 10: from the thread block to the exit.
-///
-/// # Safety
-/// Called once, after [`relocated`]; `program` is the only user of its statics so far.
-#[inline(always)]
-pub unsafe fn run(initial: &InitialStack, program: &Program) -> ! {
+    let initial = &unsafe { InitialStack::read(stack, load_base) };
     let auxv = &initial.auxv;
+    if auxv.interpreter_base != 0 {
+        stop("this program was linked for a dynamic loader; link it static");
+    }
+    if unsupported != 0 {
+        stop_with(
+            Line::new()
+                .field("cannot start: relocation type ", u64::from(unsupported))
+                .text(" is not supported (37 is an IFUNC of a C object)"),
+        );
+    }
     // SAFETY: one thread, no block yet.
     let block = unsafe { create_main_block(initial) };
     // SAFETY: the vectors of the initial stack, which last as long as the process.
@@ -142,6 +137,7 @@ pub unsafe fn run(initial: &InitialStack, program: &Program) -> ! {
         )
     };
     let tunables = if auxv.secure {
+        open_standard_descriptors();
         tunables::Tunables::default()
     } else {
         tunables::parse(env::TunableEntries::new(), complain)
@@ -236,9 +232,30 @@ unsafe fn canary(random: usize) -> usize {
     unsafe { ptr::read_unaligned(ptr::with_exposed_provenance::<usize>(random)) & !0xff }
 }
 
-/// Stage 8: PT_GNU_RELRO becomes read-only, and with it `exported`, an address in
-/// .data.rel.ro, where the table is too. EFAULT: the program was linked without RELRO, so they
-/// stay writable.
+/// Who starts a set-user-ID program may have closed its standard descriptors, so that the first
+/// file it opens would get what it prints. A closed one becomes /dev/null, as in glibc.
+#[cold]
+fn open_standard_descriptors() {
+    for number in 0..3 {
+        // SAFETY: asks about a number; opens a device that takes everything.
+        let result = unsafe { syscall(__NR_fcntl, [number, F_GETFD as usize, 0, 0]) };
+        if result == Err(Errno::BADF) {
+            let path = c"/dev/null".as_ptr().expose_provenance();
+            // The lowest free number is this one: the lower ones are open by now.
+            // SAFETY: a terminated path.
+            let opened =
+                unsafe { syscall(__NR_openat, [AT_FDCWD as usize, path, O_RDWR as usize, 0]) };
+            if opened != Ok(number) {
+                // Nowhere to say why.
+                process::exit_group(127);
+            }
+        }
+    }
+}
+
+/// Stage 8: PT_GNU_RELRO becomes read-only, and with it .data.rel.ro, where the table is and what
+/// else is exported. EFAULT: `exported`, an address in it, is not inside, or the last page is not
+/// all RELRO's; the program was linked without RELRO, so they stay writable.
 ///
 /// # Safety
 /// Everything in RELRO has its last value.
@@ -247,9 +264,9 @@ unsafe fn protect_relro(initial: &InitialStack, exported: usize) -> Result<(), E
     const PAGE: usize = 4096;
     let relro = initial.segments.relro.ok_or(Errno::FAULT)?;
     let start = initial.load_base.wrapping_add(relro.p_vaddr as usize);
-    let end = start.wrapping_add(relro.p_memsz as usize) & !(PAGE - 1);
+    let end = start.wrapping_add(relro.p_memsz as usize);
     let start = start & !(PAGE - 1);
-    if !(start..end).contains(&exported) {
+    if exported < start || exported >= end || !end.is_multiple_of(PAGE) {
         return Err(Errno::FAULT);
     }
     // SAFETY: the linker put nothing else on these pages.
@@ -295,6 +312,11 @@ fn describe(found: &Found, protected: Result<(), Errno>) {
 #[cold]
 #[inline(never)]
 fn stop(message: &str) -> ! {
-    Line::new().text("cannot start: ").text(message).print();
+    stop_with(Line::new().text("cannot start: ").text(message))
+}
+
+#[inline(never)]
+fn stop_with(line: &mut Line) -> ! {
+    line.print();
     process::exit_group(127)
 }

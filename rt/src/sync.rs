@@ -2,6 +2,7 @@
 //! A lock for programs without std.
 
 use core::cell::UnsafeCell;
+use core::marker::PhantomData;
 use core::ops::{Deref, DerefMut};
 use core::sync::atomic::{AtomicU32, Ordering};
 
@@ -43,12 +44,18 @@ impl<T: ?Sized> Mutex<T> {
                 let _look_again = futex::wait(&self.state, flags, WAITED_FOR, None);
             }
         }
-        MutexGuard { mutex: self }
+        MutexGuard {
+            mutex: self,
+            value: PhantomData,
+        }
     }
 
     /// Takes the lock if it is free.
     pub fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
-        self.take(TAKEN).then(|| MutexGuard { mutex: self })
+        self.take(TAKEN).then(|| MutexGuard {
+            mutex: self,
+            value: PhantomData,
+        })
     }
 
     fn take(&self, state: u32) -> bool {
@@ -61,6 +68,8 @@ impl<T: ?Sized> Mutex<T> {
 /// The held lock; dropping it frees the lock.
 pub struct MutexGuard<'a, T: ?Sized> {
     mutex: &'a Mutex<T>,
+    // As a reference to the value: a guard is shared between threads only where that is.
+    value: PhantomData<&'a mut T>,
 }
 
 impl<T: ?Sized> Deref for MutexGuard<'_, T> {

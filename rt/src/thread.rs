@@ -46,8 +46,18 @@ pub(crate) mod state {
 pub struct Thread(&'static ThreadBlock);
 
 /// The calling thread.
+///
+/// # Panics
+/// In a process that the runtime did not start.
 pub fn current() -> Thread {
+    assert!(started(), "this process was not started by vcpu-rt");
     Thread(ThreadBlock::current())
+}
+
+/// Whether the runtime started this process, so that its threads have blocks. A test build of a
+/// program is started by std.
+fn started() -> bool {
+    found().registration.length > 0
 }
 
 impl Thread {
@@ -67,10 +77,11 @@ impl Thread {
         }
     }
 
-    /// The head of the calling thread's robust list (get_robust_list(2)), which the kernel walks
-    /// only where [`Builder::robust_list`] asked for it.
-    pub fn robust_list(&self) -> &RobustList {
-        &self.0.robust_list
+    /// The head of the thread's robust list (get_robust_list(2)), empty at first. The kernel walks
+    /// it when the thread ends, where [`Builder::robust_list`] asked for that, and writes to the
+    /// futex words that it finds: whoever links a lock into it vouches for the lock's memory.
+    pub fn robust_list(&self) -> *mut RobustList {
+        self.0.robust_list()
     }
 }
 
@@ -95,13 +106,14 @@ pub fn sleep(duration: Duration) {
 /// Registers the calling thread's rseq area again, after [`unregister`].
 ///
 /// # Errors
-/// ENOSYS: rseq is off or was refused at start. EBUSY: it is registered. EPERM: the block
-/// is another thread's; a CLONE_VM child on its parent's block must not register it.
+/// ENOSYS: rseq is off or was refused at start. EBUSY: it is registered. EPERM: the thread has no
+/// block of the runtime, or another thread's; a CLONE_VM child on its parent's block must not
+/// register it.
 pub fn register() -> Result<(), Errno> {
-    let block = ThreadBlock::current();
     if found().rseq != RseqState::Registered {
         return Err(Errno::NOSYS);
     }
+    let block = ThreadBlock::if_ours().ok_or(Errno::PERM)?;
     if block.is_registered() {
         return Err(Errno::BUSY);
     }
@@ -120,13 +132,13 @@ pub fn register() -> Result<(), Errno> {
 /// Unregisters the calling thread's rseq area. Its operations then use the last area.
 ///
 /// # Errors
-/// ENOSYS: rseq is off or was refused at start. EINVAL: it is not registered. EPERM: the
-/// block is another thread's.
+/// ENOSYS: rseq is off or was refused at start. EINVAL: it is not registered. EPERM: the thread
+/// has no block of the runtime, or another thread's.
 pub fn unregister() -> Result<(), Errno> {
-    let block = ThreadBlock::current();
     if found().rseq != RseqState::Registered {
         return Err(Errno::NOSYS);
     }
+    let block = ThreadBlock::if_ours().ok_or(Errno::PERM)?;
     if !block.is_registered() {
         return Err(Errno::INVAL);
     }
@@ -172,7 +184,7 @@ pub(crate) unsafe extern "C" fn thread_entry(block: usize) -> ! {
         let _uses_the_last_area = unsafe { found().registration.register(block.rseq()) };
     }
     if block.wants_robust_list.get() {
-        let head = (&raw const block.robust_list).expose_provenance();
+        let head = block.robust_list().expose_provenance();
         // SAFETY: the list lives as long as the thread.
         let _no_robust_list =
             unsafe { syscall(__NR_set_robust_list, [head, size_of::<RobustList>(), 0, 0]) };
@@ -203,11 +215,10 @@ fn leave_thread(block: &ThreadBlock) -> ! {
     // on a stack that is gone.
     signal::block_all();
     stack_overflow::leave_thread(block);
-    if block.is_registered() {
-        // SAFETY: registered by this thread; signals are blocked. It cannot fail: the area is
-        // what this thread registered.
-        let _cannot_fail = unsafe { found().registration.unregister(block.rseq()) };
-    }
+    let unregistered = !block.is_registered()
+        // SAFETY: registered by this thread; signals are blocked. Only a seccomp filter that came
+        // later refuses it: then the kernel still writes to the area until the thread is gone.
+        || unsafe { found().registration.unregister(block.rseq()) }.is_ok();
     if block.state.load(Ordering::Acquire) != state::DETACHED {
         // SAFETY: the holder of the handle waits for the tid before it touches the memory.
         unsafe { exit_thread() }
@@ -219,14 +230,18 @@ fn leave_thread(block: &ThreadBlock) -> ! {
         // SAFETY: as above.
         unsafe { exit_thread() }
     }
-    let (base, bytes) = block.mapping.get().parts();
-    // SAFETY: signals are blocked, rseq is unregistered; the kernel must not write the tid of
-    // memory that is gone. The robust list, which lies in it, goes first.
-    unsafe {
-        let _cannot_fail = syscall(__NR_set_tid_address, [0; 4]);
-        if block.wants_robust_list.get() {
-            let _cannot_fail = syscall(__NR_set_robust_list, [0, size_of::<RobustList>(), 0, 0]);
-        }
-        unmap_and_exit_thread(base, bytes)
+    // SAFETY: the kernel forgets two addresses inside the mapping.
+    let forgotten = unregistered
+        && unsafe { syscall(__NR_set_tid_address, [0; 4]) }.is_ok()
+        && (!block.wants_robust_list.get()
+            || unsafe { syscall(__NR_set_robust_list, [0, size_of::<RobustList>(), 0, 0]) }
+                .is_ok());
+    if !forgotten {
+        // A filter refused: the kernel will write to the mapping, which is lost, not wrong.
+        // SAFETY: as above.
+        unsafe { exit_thread() }
     }
+    let (base, bytes) = block.mapping.get().parts();
+    // SAFETY: signals are blocked, rseq is unregistered, tid and robust list are forgotten.
+    unsafe { unmap_and_exit_thread(base, bytes) }
 }

@@ -20,15 +20,19 @@ pub struct LocalKey<T: 'static> {
 }
 
 impl<T> LocalKey<T> {
+    /// For the macro.
+    ///
+    /// # Safety
+    /// `room` gives the calling thread its own room, zeroed at the thread's start, for as long as
+    /// the thread lives.
     #[doc(hidden)]
-    pub const fn new(room: fn() -> *const Room<T>, initial: fn() -> T) -> Self {
+    pub const unsafe fn new(room: fn() -> *const Room<T>, initial: fn() -> T) -> Self {
         Self { room, initial }
     }
 
     /// Calls `use_it` with the calling thread's value.
     pub fn with<R>(&'static self, use_it: impl FnOnce(&T) -> R) -> R {
-        // SAFETY: the macro's function gives this thread's room, zeroed at the thread's start,
-        // which no other thread reaches and which lasts as long as the thread.
+        // SAFETY: this thread's own room, by the duty of `new`.
         let room = unsafe { &*(self.room)() };
         if !room.is_set.get() {
             let value = (self.initial)();
@@ -69,7 +73,8 @@ macro_rules! thread_local {
             fn initial() -> $type {
                 $initial
             }
-            $crate::LocalKey::new(room, initial)
+            // SAFETY: room of this size and alignment in the PT_TLS image.
+            unsafe { $crate::LocalKey::new(room, initial) }
         };
         $crate::thread_local! { $($rest)* }
     };

@@ -124,7 +124,7 @@ pub fn in_threads(counts: &Counts, input: &Input, threads: u32) -> Result<u64, P
         work();
     });
     let counted = counted.into_inner();
-    if counted == input.size {
+    if counted == input.size && input.is_whole() {
         Ok(counted)
     } else {
         Err(Problem::Truncated {

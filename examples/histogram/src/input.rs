@@ -5,6 +5,7 @@ use core::ffi::CStr;
 use core::fmt;
 use core::ptr;
 
+use rustix::fd::OwnedFd;
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mm::{MapFlags, ProtFlags};
@@ -59,6 +60,7 @@ impl fmt::Display for Problem {
 
 /// A mapped file.
 pub struct Input {
+    file: OwnedFd,
     start: *mut core::ffi::c_void,
     pub size: u64,
 }
@@ -81,6 +83,7 @@ impl Input {
         if size == 0 {
             // mmap(2) refuses a length of 0.
             return Ok(Self {
+                file,
                 start: ptr::null_mut(),
                 size,
             });
@@ -98,8 +101,16 @@ impl Input {
         };
         Ok(Self {
             start: start.map_err(|errno| Problem::System("mmap", errno))?,
+            file,
             size,
         })
+    }
+
+    /// Whether the file is as long as it was. A page that is partly gone reads as zeros, without a
+    /// fault, so this is asked after reading.
+    pub fn is_whole(&self) -> bool {
+        rustix::fs::fstat(&self.file)
+            .is_ok_and(|status| u64::try_from(status.st_size).is_ok_and(|size| size >= self.size))
     }
 
     /// Copies what there is at `offset` into `buffer`, at most its length. Less than that and

@@ -102,10 +102,15 @@ fn count_file(counts: &Counts, path: &CStr, arguments: &Arguments) -> Result<u64
         Plain::ZERO
     };
     let counted = count::in_threads(counts, &input, arguments.threads).map_err(Failure::File)?;
-    if arguments.check && counts.totals().since(&before) != Plain::of(&input) {
-        return Err(Failure::Check);
+    if !arguments.check || counts.totals().since(&before) == Plain::of(&input) {
+        return Ok(counted);
     }
-    Ok(counted)
+    if !input.is_whole() {
+        // Truncated between the two counts.
+        let size = input.size;
+        return Err(Failure::File(Problem::Truncated { counted, size }));
+    }
+    Err(Failure::Check)
 }
 
 /// What the runtime found and chose.

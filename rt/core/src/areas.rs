@@ -36,7 +36,7 @@ pub struct Reservation {
     pub stride: u64,
     /// The stride that the tunable, the program or the default asked for.
     pub asked: u64,
-    /// Why there are no areas, where there are none: then [`alloc`] answers this.
+    /// Why there are no areas, where there are none.
     pub refused: Option<Errno>,
 }
 
@@ -54,9 +54,10 @@ impl Reservation {
         self.asked == 0
     }
 
-    fn check(&self) -> Result<(), Errno> {
+    /// ENOSYS before the start; ENOMEM where the kernel refused the areas, for whatever reason.
+    fn usable(&self) -> Result<(), Errno> {
         match self.refused {
-            Some(errno) => Err(errno),
+            Some(_) => Err(Errno::NOMEM),
             None if self.is_none() => Err(Errno::NOSYS),
             None => Ok(()),
         }
@@ -187,7 +188,7 @@ pub fn alloc(size: usize, align: usize) -> Result<NonNull<u8>, Errno> {
     keep();
     let found = process::found();
     let reservation = &found.reservation;
-    reservation.check()?;
+    reservation.usable()?;
     if size == 0
         || size as u64 > reservation.stride
         || !align.is_power_of_two()
@@ -247,7 +248,7 @@ fn advise_small_pages(nr_areas: u32, reservation: &Reservation) {
 pub unsafe fn free(object: *mut u8, size: usize) -> Result<(), Errno> {
     let found = process::found();
     let reservation = &found.reservation;
-    reservation.check()?;
+    reservation.usable()?;
     let offset = object
         .addr()
         .checked_sub(reservation.base)

@@ -49,8 +49,13 @@ pub fn fence(vcpu: i32) -> Result<(), Errno> {
     if !found.fence {
         return Err(Errno::NOSYS);
     }
-    if !REGISTERED.load(Ordering::Relaxed) {
-        register()?;
+    if REGISTERED.load(Ordering::Relaxed) {
+        match membarrier(MembarrierCommand::PrivateExpeditedRseq) {
+            // Not registered after all: this is another memory space than the one that was.
+            Err(Errno::PERM) => {}
+            result => return result,
+        }
     }
+    register()?;
     membarrier(MembarrierCommand::PrivateExpeditedRseq)
 }

@@ -76,7 +76,7 @@ unsafe impl Sync for StartCell {}
 static FOUND: StartCell = StartCell(UnsafeCell::new(NOT_STARTED));
 
 // What the fast paths read, as words of their own: one load each.
-static NR_VCPUS: AtomicU32 = AtomicU32::new(0);
+static MM_CID_BOUND: AtomicU32 = AtomicU32::new(0);
 static STRIDE_SHIFT: AtomicU32 = AtomicU32::new(0);
 static MODE: AtomicU32 = AtomicU32::new(MODE_SHARED);
 
@@ -87,11 +87,12 @@ pub fn found() -> &'static Found {
     unsafe { &*FOUND.0.get() }
 }
 
-/// The bound on ids: 0 before the start and in a program without areas, so that every id is out
-/// of range.
+/// The bound on mm_cid as an index: `nr_vcpus` in the mode that uses it. Elsewhere 0, so that every
+/// mm_cid is out of range: a kernel may fill the field although the mode goes by cpu_id, and two
+/// indices for one word would lose updates.
 #[inline(always)]
-pub fn nr_vcpus() -> u32 {
-    NR_VCPUS.load(Ordering::Relaxed)
+pub fn mm_cid_bound() -> u32 {
+    MM_CID_BOUND.load(Ordering::Relaxed)
 }
 
 /// Binary logarithm of the stride.
@@ -155,7 +156,9 @@ pub(crate) unsafe fn set_areas(affinity: Affinity, reservation: Reservation) {
     found.nr_vcpus = affinity.mask_bits;
     found.affinity = affinity;
     found.reservation = reservation;
-    NR_VCPUS.store(affinity.mask_bits, Ordering::Relaxed);
+    if found.mode == Mode::RseqMmCid {
+        MM_CID_BOUND.store(affinity.mask_bits, Ordering::Relaxed);
+    }
     STRIDE_SHIFT.store(reservation.stride.trailing_zeros(), Ordering::Relaxed);
 }
 

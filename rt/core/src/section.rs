@@ -25,7 +25,8 @@ const ATTEMPTS: u32 = 64;
 #[inline(always)]
 pub unsafe fn add(word: NonNull<u64>, value: u64) {
     // SAFETY: by the caller's word; ids below nr_vcpus have areas.
-    let attempt = unsafe { attempt::<{ Rseq::MM_CID_OFFSET }>(word, value) };
+    let attempt =
+        unsafe { attempt::<{ Rseq::MM_CID_OFFSET }>(word, value, process::mm_cid_bound()) };
     if attempt != Attempt::Committed {
         // SAFETY: by the caller's word.
         unsafe { add_otherwise(word, value) };
@@ -35,27 +36,27 @@ pub unsafe fn add(word: NonNull<u64>, value: u64) {
 /// # Safety
 /// As for [`add`].
 #[inline(always)]
-unsafe fn attempt<const INDEX: usize>(word: NonNull<u64>, value: u64) -> Attempt {
-    let (nr_vcpus, stride_shift) = (process::nr_vcpus(), process::stride_shift());
+unsafe fn attempt<const INDEX: usize>(word: NonNull<u64>, value: u64, bound: u32) -> Attempt {
+    let stride_shift = process::stride_shift();
     // SAFETY: by the caller's word.
-    unsafe { arch::add_in_section::<INDEX>(word, value, nr_vcpus, stride_shift) }
+    unsafe { arch::add_in_section::<INDEX>(word, value, bound, stride_shift) }
 }
 
-/// What [`add`] does after an abort or without a valid mm_cid. Kernels before 6.3 come here each
-/// time: they leave mm_cid alone, so that it shows "unregistered" for ever.
+/// What [`add`] does after an abort or without a valid mm_cid. In the mode that goes by cpu_id it
+/// comes here each time.
 ///
 /// # Safety
 /// As for [`add`].
 #[cold]
 #[inline(never)]
 unsafe fn add_otherwise(word: NonNull<u64>, value: u64) {
-    let mode = process::mode();
+    let (mode, bound) = (process::mode(), process::found().nr_vcpus);
     for _ in 0..ATTEMPTS {
         let attempt = match mode {
             // SAFETY: by the caller's word.
-            MODE_RSEQ_MM_CID => unsafe { attempt::<{ Rseq::MM_CID_OFFSET }>(word, value) },
+            MODE_RSEQ_MM_CID => unsafe { attempt::<{ Rseq::MM_CID_OFFSET }>(word, value, bound) },
             // SAFETY: by the caller's word.
-            MODE_RSEQ_CPU_ID => unsafe { attempt::<{ Rseq::CPU_ID_OFFSET }>(word, value) },
+            MODE_RSEQ_CPU_ID => unsafe { attempt::<{ Rseq::CPU_ID_OFFSET }>(word, value, bound) },
             _ => Attempt::OutOfRange,
         };
         match attempt {

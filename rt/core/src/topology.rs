@@ -26,10 +26,11 @@ pub struct Affinity {
 }
 
 impl Affinity {
-    /// Where the call is refused (seccomp): the largest bound, and a guess for spreading.
+    /// Where the call is refused (seccomp): the largest bound, and no spreading: an area that is
+    /// not of a possible CPU would be missing from sums.
     const UNKNOWN: Self = Self {
         mask_bits: MAX_CPUS,
-        allowed: 64,
+        allowed: 1,
         highest: 0,
     };
 

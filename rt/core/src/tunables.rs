@@ -175,23 +175,22 @@ fn place_in(list: &[u8], value: &[u8]) -> Option<u64> {
 /// Bytes, or `None` when the text is not an allowed stride.
 #[inline(never)]
 fn parse_stride(text: &[u8]) -> Option<u64> {
-    let (digits, unit_shift) = match text {
-        [digits @ .., b'K'] => (digits, 10),
-        [digits @ .., b'M'] => (digits, 20),
-        [digits @ .., b'G'] => (digits, 30),
-        digits => (digits, 0),
-    };
-    let mut number: u64 = 0;
-    for digit in digits {
-        if !digit.is_ascii_digit() {
-            return None;
-        }
+    let (mut number, mut rest) = (0_u64, text);
+    while let [digit @ b'0'..=b'9', behind @ ..] = rest {
         number = number * 10 + u64::from(digit - b'0');
         // This bound also keeps the sums from overflowing.
         if number > STRIDE_MAXIMUM {
             return None;
         }
+        rest = behind;
     }
+    let unit_shift = match rest {
+        [] => 0,
+        [b'K'] => 10,
+        [b'M'] => 20,
+        [b'G'] => 30,
+        _ => return None,
+    };
     let bytes = number << unit_shift;
     // No digits at all are 0, which is below the minimum.
     (bytes.is_power_of_two() && (STRIDE_MINIMUM..=STRIDE_MAXIMUM).contains(&bytes)).then_some(bytes)

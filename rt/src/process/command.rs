@@ -10,8 +10,8 @@ use core::ffi::{CStr, c_char};
 use core::sync::atomic::{AtomicI32, Ordering};
 
 use linux_raw_sys::general::{
-    __NR_dup3, __NR_execve, __NR_fcntl, __NR_wait4, CLONE_SETTLS, CLONE_VFORK, CLONE_VM, F_SETFD,
-    SIGCHLD,
+    __NR_dup3, __NR_execve, __NR_fcntl, __NR_wait4, CLONE_SETTLS, CLONE_VFORK, CLONE_VM,
+    F_DUPFD_CLOEXEC, F_SETFD, SIGCHLD,
 };
 use rustix::fd::{AsRawFd, BorrowedFd};
 use rustix::io::Errno;
@@ -61,7 +61,7 @@ impl<'a> Command<'a> {
         })
     }
 
-    /// Uses this process's own environment instead.
+    /// Uses the environment that this process was started with instead.
     #[must_use]
     pub fn inherit_environment(mut self) -> Self {
         self.environment = crate::env::environ();
@@ -147,23 +147,8 @@ unsafe fn become_program(errand: &Errand<'_>) -> Errno {
     // A handler of the parent's would run in the parent's memory.
     signal::reset_handlers();
     let command = errand.command;
-    for (number, descriptor) in command.streams.iter().enumerate() {
-        let Some(descriptor) = descriptor else {
-            continue;
-        };
-        let from = descriptor.as_raw_fd() as usize;
-        // dup3 refuses equal numbers; then only FD_CLOEXEC is in the way.
-        // SAFETY: the child's own table of descriptors.
-        let result = unsafe {
-            if from == number {
-                syscall(__NR_fcntl, [from, F_SETFD as usize, 0, 0])
-            } else {
-                syscall(__NR_dup3, [from, number, 0, 0])
-            }
-        };
-        if let Err(errno) = result {
-            return errno;
-        }
+    if let Err(errno) = arrange_streams(&command.streams) {
+        return errno;
     }
     signal::restore(errand.signal_mask);
     let path = command.path.as_ptr().expose_provenance();
@@ -174,6 +159,37 @@ unsafe fn become_program(errand: &Errand<'_>) -> Errno {
         Ok(_) => Errno::NOEXEC,
         Err(errno) => errno,
     }
+}
+
+/// Makes the descriptors the standard ones.
+fn arrange_streams(streams: &[Option<BorrowedFd<'_>>; 3]) -> Result<(), Errno> {
+    // First what lies below 3 elsewhere than it shall goes out of the way: it would be replaced
+    // before it is copied.
+    let mut sources = [None; 3];
+    for (number, (source, stream)) in sources.iter_mut().zip(streams).enumerate() {
+        let Some(stream) = stream else { continue };
+        let from = stream.as_raw_fd() as usize;
+        let moved = from < 3 && from != number;
+        *source = Some(if moved {
+            // SAFETY: the child's own table of descriptors.
+            unsafe { syscall(__NR_fcntl, [from, F_DUPFD_CLOEXEC as usize, 3, 0])? }
+        } else {
+            from
+        });
+    }
+    for (number, source) in sources.iter().enumerate() {
+        let Some(from) = *source else { continue };
+        // dup3 refuses equal numbers; then only FD_CLOEXEC is in the way.
+        // SAFETY: as above.
+        unsafe {
+            if from == number {
+                syscall(__NR_fcntl, [from, F_SETFD as usize, 0, 0])?;
+            } else {
+                syscall(__NR_dup3, [from, number, 0, 0])?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// A started program.

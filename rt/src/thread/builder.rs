@@ -45,6 +45,8 @@ pub enum SpawnError {
     },
     /// clone(2) refused the thread. EAGAIN: RLIMIT_NPROC, the pids cgroup or threads-max.
     Clone(Errno),
+    /// The process was not started by the runtime: a test build is started by std.
+    NotStarted,
 }
 
 impl SpawnError {
@@ -52,6 +54,7 @@ impl SpawnError {
     pub fn errno(&self) -> Errno {
         match *self {
             Self::Memory { errno, .. } | Self::Clone(errno) => errno,
+            Self::NotStarted => Errno::NOSYS,
         }
     }
 }
@@ -70,6 +73,9 @@ impl fmt::Display for SpawnError {
                     "cannot start a thread: clone was refused ({})",
                     ErrnoText(*errno)
                 )
+            }
+            Self::NotStarted => {
+                f.write_str("cannot start a thread: this process was not started by vcpu-rt")
             }
         }
     }
@@ -158,6 +164,9 @@ impl Builder {
         F: FnOnce() -> T + Send,
         T: Send,
     {
+        if !super::started() {
+            return Err(SpawnError::NotStarted);
+        }
         // While there is one thread it costs half a microsecond, later milliseconds.
         vcpu_core::fence::prepare();
         let stack_bytes = self.stack_bytes.max(MINIMUM_STACK_BYTES);

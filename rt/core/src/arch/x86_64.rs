@@ -30,7 +30,7 @@ pub unsafe fn syscall(number: u32, arguments: [usize; 4]) -> Result<usize, Errno
             in("rdx") arguments[2],
             in("r10") arguments[3],
             // prctl(2) demands zero in its fifth argument.
-            in("r8") 0,
+            in("r8") 0_usize,
             lateout("rcx") _,
             lateout("r11") _,
             options(nostack),
@@ -125,7 +125,7 @@ pub enum Attempt {
     Committed,
     /// The kernel aborted it before the commit: nothing was stored.
     Aborted,
-    /// The index is not below `nr_vcpus`: this thread is not registered, or its id is not valid
+    /// The index is not below the bound: this thread is not registered, or its id is not valid
     /// now. Nothing was stored.
     OutOfRange,
 }
@@ -137,13 +137,13 @@ pub enum Attempt {
 /// fields, and after a failed execve Linux 7.3 shows mm_cid = 0x80000000 until the next switch.
 ///
 /// # Safety
-/// `%fs` points to a thread block of vcpu-rt; for every id below `nr_vcpus`,
+/// `%fs` points to a thread block of vcpu-rt; for every id below `bound`,
 /// `word + (id << stride_shift)` is a mapped, aligned u64 that is only written by such sections.
 #[inline(always)]
 pub unsafe fn add_in_section<const INDEX: usize>(
     word: NonNull<u64>,
     value: u64,
-    nr_vcpus: u32,
+    bound: u32,
     stride_shift: u32,
 ) -> Attempt {
     // SAFETY: memory is touched only at the word, by the caller's word, and at rseq_cs of this
@@ -159,20 +159,22 @@ pub unsafe fn add_in_section<const INDEX: usize>(
             "mov fs:[{rseq_cs}], {index}",
             "2:",
             "mov {index:e}, fs:[{id}]",
-            "cmp {index:e}, {nr_vcpus:e}",
+            "cmp {index:e}, {bound:e}",
             "jae {out_of_range}",
             "shl {index}, cl",
             "add qword ptr [{word} + {index}], {value}",
             "3:",
             // The descriptor (struct rseq_cs), where debuggers look for it, and the pointer
-            // array beside it (the convention of the kernel's selftests and of librseq).
+            // array beside it (the convention of the kernel's selftests and of librseq). Nothing
+            // refers to the array: link order ("o") keeps it as long as the descriptors.
             ".pushsection __rseq_cs, \"aw\"",
             ".balign 32",
             "5:",
             ".long 0, 0",
             ".quad 2b, 3b - 2b, 4f",
             ".popsection",
-            ".pushsection __rseq_cs_ptr_array, \"aw\"",
+            ".pushsection __rseq_cs_ptr_array, \"awo\", @progbits, __rseq_cs",
+            ".balign 8",
             ".quad 5b",
             ".popsection",
             ".pushsection .text.rseq_abort, \"ax\"",
@@ -184,7 +186,7 @@ pub unsafe fn add_in_section<const INDEX: usize>(
             index = out(reg) _,
             word = in(reg) word.as_ptr(),
             value = in(reg) value,
-            nr_vcpus = in(reg) nr_vcpus,
+            bound = in(reg) bound,
             in("cl") stride_shift as u8,
             rseq_cs = const RSEQ_OFFSET + core::mem::offset_of!(vcpu_abi::Rseq, rseq_cs),
             id = const RSEQ_OFFSET + INDEX,

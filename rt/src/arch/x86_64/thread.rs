@@ -90,7 +90,7 @@ pub unsafe fn clone(
 pub unsafe fn exit_thread() -> ! {
     // SAFETY: exit does not return. The stack is not touched after it.
     unsafe {
-        asm!("syscall", "ud2", in("rax") __NR_exit, in("rdi") 0, options(noreturn, nostack));
+        asm!("syscall", "ud2", in("rax") __NR_exit as usize, in("rdi") 0_usize, options(noreturn, nostack));
     }
 }
 
@@ -112,7 +112,7 @@ pub unsafe fn unmap_and_exit_thread(base: usize, bytes: usize) -> ! {
             "syscall",
             "ud2",
             exit = const __NR_exit,
-            in("rax") __NR_munmap,
+            in("rax") __NR_munmap as usize,
             in("rdi") base,
             in("rsi") bytes,
             options(noreturn, nostack),

@@ -44,7 +44,7 @@ macro_rules! __vcpu_rt_memmove {
             "movups [rdi + rdx - 16], xmm1"
             "ret"
 
-            // Above 128: downwards when the destination begins inside the source. rcx: how far.
+            // Above 128: backward when the destination begins inside the source. rcx: how far.
             // The first and the last 64 bytes are in registers, so that no overlap changes them.
             "22:"
             "mov rcx, rdi"
@@ -52,7 +52,7 @@ macro_rules! __vcpu_rt_memmove {
             "cmp rcx, rdx"
             "jb 30f"
 
-            // Upwards: aligned stores from the first 16 bytes to r8, the last 64.
+            // Forward: aligned stores from the first 16 bytes to r8, the last 64.
             "lea r8, [rdi + rdx - 64]"
             "sub rsi, rdi"
             "and rdi, -16"
@@ -93,7 +93,7 @@ macro_rules! __vcpu_rt_memmove {
             "rep movsq"
             "jmp 24b"
 
-            // Downwards: aligned stores from the last 16 bytes, r9, to the first 64, which end at r8.
+            // Backward: aligned stores from r9, the last 16 bytes, to r8, the end of the first 64.
             "30:"
             "lea r8, [rdi + 64]"
             "lea r9, [rdi + rdx - 16]"

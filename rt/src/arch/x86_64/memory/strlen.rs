@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! strlen.
 
-/// `size_t strlen(const char *string)`. It reads whole aligned blocks of 64 bytes, so never a page
-/// that holds no byte of the string.
+/// `size_t strlen(const char *string)`. It reads whole aligned blocks of 64 or 128 bytes that hold
+/// a byte of the string or its end, so never a page that does not.
 ///
 /// rdi string; r8 keeps it.
 #[doc(hidden)]
@@ -42,19 +42,30 @@ macro_rules! __vcpu_rt_strlen {
             "lea rax, [rdi + rdx]"
             "sub rax, r8"
             "ret"
-            // The blocks after it, until one holds a zero byte: back to find it.
-            ".p2align 4"
+            // None: on to the next block of 128, in which the loop looks for a zero byte; its first
+            // half, and if there is none its second half, then is a block for the search above.
             "30:"
             "add rax, 64"
+            "test al, 64"
+            "jnz 32f"
+            ".p2align 4"
+            "31:"
             "movdqa xmm1, [rax]"
-            "movdqa xmm2, [rax + 32]"
+            "movdqa xmm2, [rax + 64]"
             "pminub xmm1, [rax + 16]"
-            "pminub xmm2, [rax + 48]"
+            "pminub xmm2, [rax + 80]"
+            "pminub xmm1, [rax + 32]"
+            "pminub xmm2, [rax + 96]"
+            "pminub xmm1, [rax + 48]"
+            "pminub xmm2, [rax + 112]"
             "pminub xmm1, xmm2"
             "pcmpeqb xmm1, xmm0"
             "pmovmskb edx, xmm1"
+            "sub rax, -128"
             "test edx, edx"
-            "jz 30b"
+            "jz 31b"
+            "add rax, -128"
+            "32:"
             "mov rdi, rax"
             "jmp 20b"
         }
