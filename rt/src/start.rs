@@ -1,5 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! From the initial stack to `main`: the boot order of `docs/runtime.md`.
+//!
+//! Written with loops and `if` where core has an adaptor or `min`: those come with landing pads, one
+//! of which gives the whole program unwind tables. And without a call of a memory function. See
+//! `docs/decisions/0004-dropping-the-table.md`.
 
 use core::cell::UnsafeCell;
 use core::ffi::c_char;
@@ -289,7 +293,7 @@ fn complain(complaint: tunables::Complaint<'_>) {
         .value(complaint.value.get(..64).unwrap_or(complaint.value))
         .text(" is not allowed (")
         .text(complaint.allowed)
-        .text("); the default is used")
+        .text("); the first is used")
         .print();
 }
 

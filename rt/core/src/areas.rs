@@ -78,7 +78,7 @@ impl Reservation {
     }
 }
 
-/// The areas start in every program that has [`alloc`], which keeps this.
+/// The areas start in every program that has [`alloc`] or [`free`], which keep this.
 #[unsafe(link_section = "vcpu_rt_start")]
 static START: Hook = Hook { start, describe };
 
@@ -88,8 +88,8 @@ pub(crate) fn keep() {
     START.keep();
 }
 
-/// Finds how many vCPUs there can be and reserves the areas, if that was not done. A stride that the user asked for and that does not
-/// fit the address space is told on standard error.
+/// Finds how many vCPUs there can be and reserves the areas, if that was not done. A stride that
+/// the user asked for and that does not fit the address space is told on standard error.
 ///
 /// # Safety
 /// Called after [`process::start`], while the process has one thread, and no reference from
@@ -246,6 +246,7 @@ fn advise_small_pages(nr_areas: u32, reservation: &Reservation) {
 /// # Safety
 /// `object` and `size` are of one [`alloc`]. No thread uses the object any more.
 pub unsafe fn free(object: *mut u8, size: usize) -> Result<(), Errno> {
+    keep();
     let found = process::found();
     let reservation = &found.reservation;
     reservation.usable()?;

@@ -95,7 +95,7 @@ pub fn mm_cid_bound() -> u32 {
     MM_CID_BOUND.load(Ordering::Relaxed)
 }
 
-/// Binary logarithm of the stride.
+/// Binary logarithm of the stride; 0 before the start and in a program without areas.
 #[inline(always)]
 pub fn stride_shift() -> u32 {
     STRIDE_SHIFT.load(Ordering::Relaxed)

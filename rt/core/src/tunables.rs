@@ -49,7 +49,7 @@ pub struct Tunables {
     pub debug: bool,
 }
 
-/// A value that is not allowed. The default is taken instead.
+/// A value that is not allowed. The default is taken instead, the first of what is allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Complaint<'a> {
     /// The variable's name.
@@ -63,8 +63,8 @@ pub struct Complaint<'a> {
 /// What every variable's name begins with.
 pub const PREFIX: &str = "VCPU_RT_";
 
-/// A variable and what it may hold: a list of which the first is the default, or for the stride a
-/// description.
+/// A variable and what it may hold: a list, or for the stride a description. The first is the
+/// default.
 struct Variable {
     name: &'static str,
     allowed: &'static str,
@@ -74,7 +74,7 @@ const STRIDE: usize = 0;
 static VARIABLES: [Variable; 4] = [
     Variable {
         name: TUNABLE_STRIDE,
-        allowed: "a power of two from 4K to 1G; default 2M",
+        allowed: "2M, or another power of two from 4K to 1G",
     },
     Variable {
         name: TUNABLE_GS,
