@@ -76,7 +76,11 @@ unsafe impl Sync for StartCell {}
 static FOUND: StartCell = StartCell(UnsafeCell::new(NOT_STARTED));
 
 // What the fast paths read, as words of their own: one load each.
-static MM_CID_BOUND: AtomicU32 = AtomicU32::new(0);
+// A bound is `nr_vcpus` in the mode that goes by the index, else 0, so that every index is out of
+// range: before the start, and where a kernel fills mm_cid although the mode goes by cpu_id, since
+// two indices for one word would lose updates.
+pub(crate) static MM_CID_BOUND: AtomicU32 = AtomicU32::new(0);
+pub(crate) static CPU_ID_BOUND: AtomicU32 = AtomicU32::new(0);
 static STRIDE_SHIFT: AtomicU32 = AtomicU32::new(0);
 static MODE: AtomicU32 = AtomicU32::new(MODE_SHARED);
 
@@ -85,14 +89,6 @@ static MODE: AtomicU32 = AtomicU32::new(MODE_SHARED);
 pub fn found() -> &'static Found {
     // SAFETY: written only by `start`, whose caller vouches that nobody reads at that time.
     unsafe { &*FOUND.0.get() }
-}
-
-/// The bound on mm_cid as an index: `nr_vcpus` in the mode that uses it. Elsewhere 0, so that every
-/// mm_cid is out of range: a kernel may fill the field although the mode goes by cpu_id, and two
-/// indices for one word would lose updates.
-#[inline(always)]
-pub fn mm_cid_bound() -> u32 {
-    MM_CID_BOUND.load(Ordering::Relaxed)
 }
 
 /// Binary logarithm of the stride; 0 before the start and in a program without areas.
@@ -156,8 +152,10 @@ pub(crate) unsafe fn set_areas(affinity: Affinity, reservation: Reservation) {
     found.nr_vcpus = affinity.mask_bits;
     found.affinity = affinity;
     found.reservation = reservation;
-    if found.mode == Mode::RseqMmCid {
-        MM_CID_BOUND.store(affinity.mask_bits, Ordering::Relaxed);
+    match found.mode {
+        Mode::Shared | Mode::Gs => {}
+        Mode::RseqCpuId => CPU_ID_BOUND.store(affinity.mask_bits, Ordering::Relaxed),
+        Mode::RseqMmCid => MM_CID_BOUND.store(affinity.mask_bits, Ordering::Relaxed),
     }
     STRIDE_SHIFT.store(reservation.stride.trailing_zeros(), Ordering::Relaxed);
 }

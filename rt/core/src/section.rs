@@ -5,7 +5,7 @@
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use vcpu_abi::{MODE_RSEQ_CPU_ID, MODE_RSEQ_MM_CID, MODE_SHARED, Rseq};
+use vcpu_abi::{MODE_RSEQ_CPU_ID, MODE_RSEQ_MM_CID, MODE_SHARED};
 
 use crate::arch::{self, Attempt};
 use crate::process;
@@ -24,22 +24,12 @@ const ATTEMPTS: u32 = 64;
 /// this function only. The calling thread runs on a thread block of vcpu-rt.
 #[inline(always)]
 pub unsafe fn add(word: NonNull<u64>, value: u64) {
-    // SAFETY: by the caller's word; ids below nr_vcpus have areas.
-    let attempt =
-        unsafe { attempt::<{ Rseq::MM_CID_OFFSET }>(word, value, process::mm_cid_bound()) };
+    // SAFETY: by the caller's word; ids below the bound have areas.
+    let attempt = unsafe { arch::add_by_mm_cid(word, value, process::stride_shift()) };
     if attempt != Attempt::Committed {
         // SAFETY: by the caller's word.
         unsafe { add_otherwise(word, value) };
     }
-}
-
-/// # Safety
-/// As for [`add`].
-#[inline(always)]
-unsafe fn attempt<const INDEX: usize>(word: NonNull<u64>, value: u64, bound: u32) -> Attempt {
-    let stride_shift = process::stride_shift();
-    // SAFETY: by the caller's word.
-    unsafe { arch::add_in_section::<INDEX>(word, value, bound, stride_shift) }
 }
 
 /// What [`add`] does after an abort or without a valid mm_cid. In the mode that goes by cpu_id it
@@ -50,13 +40,13 @@ unsafe fn attempt<const INDEX: usize>(word: NonNull<u64>, value: u64, bound: u32
 #[cold]
 #[inline(never)]
 unsafe fn add_otherwise(word: NonNull<u64>, value: u64) {
-    let (mode, bound) = (process::mode(), process::found().nr_vcpus);
+    let (mode, stride_shift) = (process::mode(), process::stride_shift());
     for _ in 0..ATTEMPTS {
         let attempt = match mode {
             // SAFETY: by the caller's word.
-            MODE_RSEQ_MM_CID => unsafe { attempt::<{ Rseq::MM_CID_OFFSET }>(word, value, bound) },
+            MODE_RSEQ_MM_CID => unsafe { arch::add_by_mm_cid(word, value, stride_shift) },
             // SAFETY: by the caller's word.
-            MODE_RSEQ_CPU_ID => unsafe { attempt::<{ Rseq::CPU_ID_OFFSET }>(word, value, bound) },
+            MODE_RSEQ_CPU_ID => unsafe { arch::add_by_cpu_id(word, value, stride_shift) },
             _ => Attempt::OutOfRange,
         };
         match attempt {
@@ -65,7 +55,7 @@ unsafe fn add_otherwise(word: NonNull<u64>, value: u64) {
             Attempt::OutOfRange => break,
         }
     }
-    let offset = u64::from(shared_area(mode)) << process::stride_shift();
+    let offset = u64::from(shared_area(mode)) << stride_shift;
     // SAFETY: the area exists: `shared_area` is below nr_areas. It is written by locked
     // instructions only, here, so the atomic view is the only one.
     let word = unsafe { AtomicU64::from_ptr(word.as_ptr().byte_add(offset as usize)) };

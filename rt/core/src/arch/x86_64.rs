@@ -7,7 +7,17 @@ use core::arch::asm;
 use core::ptr::NonNull;
 
 use rustix::io::Errno;
-use vcpu_abi::{RSEQ_OFFSET, RSEQ_SIG};
+use vcpu_abi::{RSEQ_OFFSET, RSEQ_SIG, Rseq};
+
+// How a descriptor's address is stored: by one instruction where addresses are fixed.
+#[cfg(vcpu_rt_fixed_addresses)]
+#[macro_use]
+#[path = "x86_64/set_rseq_cs_fixed.rs"]
+mod set_rseq_cs;
+#[cfg(not(vcpu_rt_fixed_addresses))]
+#[macro_use]
+#[path = "x86_64/set_rseq_cs_relative.rs"]
+mod set_rseq_cs;
 
 /// Makes a system call of up to four arguments; unused ones are passed as 0.
 ///
@@ -130,71 +140,87 @@ pub enum Attempt {
     OutOfRange,
 }
 
-/// Adds `value` to this vCPU's copy of the word at `word`, in one rseq critical section whose
-/// index is the field at `INDEX` of struct rseq (mm_cid or cpu_id).
-///
-/// One comparison tests registration and range: an unregistered block holds all ones in both
-/// fields, and after a failed execve Linux 7.3 shows mm_cid = 0x80000000 until the next switch.
-///
-/// # Safety
-/// `%fs` points to a thread block of vcpu-rt; for every id below `bound`,
-/// `word + (id << stride_shift)` is a mapped, aligned u64 that is only written by such sections.
-#[inline(always)]
-pub unsafe fn add_in_section<const INDEX: usize>(
-    word: NonNull<u64>,
-    value: u64,
-    bound: u32,
-    stride_shift: u32,
-) -> Attempt {
-    // SAFETY: memory is touched only at the word, by the caller's word, and at rseq_cs of this
-    // thread's block. The section is the instructions 2..3: it reads the index, computes the
-    // address and ends with its one store, so that an abort anywhere leaves nothing behind.
-    // The kernel resumes an aborted section at 4, which the signature precedes, inside an
-    // instruction that is never executed (ud1). Registers are scratch, so a restart needs none
-    // of them back. `nostack`: the stack is not used. Flags are clobbered by default. Memory is
-    // a side effect: neither `nomem` nor `readonly`.
-    unsafe {
-        asm!(
-            "lea {index}, [rip + 5f]",
-            "mov fs:[{rseq_cs}], {index}",
-            "2:",
-            "mov {index:e}, fs:[{id}]",
-            "cmp {index:e}, {bound:e}",
-            "jae {out_of_range}",
-            "shl {index}, cl",
-            "add qword ptr [{word} + {index}], {value}",
-            "3:",
-            // The descriptor (struct rseq_cs), where debuggers look for it, and the pointer
-            // array beside it (the convention of the kernel's selftests and of librseq). Nothing
-            // refers to the array: link order ("o") keeps it as long as the descriptors.
-            ".pushsection __rseq_cs, \"aw\"",
-            ".balign 32",
-            "5:",
-            ".long 0, 0",
-            ".quad 2b, 3b - 2b, 4f",
-            ".popsection",
-            ".pushsection __rseq_cs_ptr_array, \"awo\", @progbits, __rseq_cs",
-            ".balign 8",
-            ".quad 5b",
-            ".popsection",
-            ".pushsection .text.rseq_abort, \"ax\"",
-            ".byte 0x0f, 0xb9, 0x3d",
-            ".long {signature}",
-            "4:",
-            "jmp {aborted}",
-            ".popsection",
-            index = out(reg) _,
-            word = in(reg) word.as_ptr(),
-            value = in(reg) value,
-            bound = in(reg) bound,
-            in("cl") stride_shift as u8,
-            rseq_cs = const RSEQ_OFFSET + core::mem::offset_of!(vcpu_abi::Rseq, rseq_cs),
-            id = const RSEQ_OFFSET + INDEX,
-            signature = const RSEQ_SIG,
-            out_of_range = label { return Attempt::OutOfRange },
-            aborted = label { return Attempt::Aborted },
-            options(nostack),
-        );
-    }
-    Attempt::Committed
+/// Defines a function that adds in one rseq critical section, whose index is the field at `$index`
+/// of struct rseq, tested against the static `$bound`.
+macro_rules! add_in_section {
+    ($(#[$documentation:meta])* $name:ident, $index:expr, $bound:path) => {
+        $(#[$documentation])*
+        ///
+        /// One comparison tests registration and range: an unregistered block holds all ones in
+        /// both fields, and after a failed execve Linux 7.3 shows mm_cid = 0x80000000 until the next
+        /// switch.
+        ///
+        /// # Safety
+        /// `%fs` points to a thread block of vcpu-rt; for every id below the bound,
+        /// `word + (id << stride_shift)` is a mapped, aligned u64 that is only written by such
+        /// sections.
+        #[inline(always)]
+        pub unsafe fn $name(word: NonNull<u64>, value: u64, stride_shift: u32) -> Attempt {
+            // SAFETY: memory is touched only at the word, by the caller's word, and at rseq_cs of
+            // this thread's block. The section is the instructions 2..3: it reads the index,
+            // computes the address and ends with its one store, so that an abort anywhere leaves
+            // nothing behind. The kernel resumes an aborted section at 4, which the signature
+            // precedes, inside an instruction that is never executed (ud1). Registers are
+            // scratch, so a restart needs none of them back. `nostack`: the stack is not used.
+            // Flags are clobbered by default. Memory is a side effect: neither `nomem` nor
+            // `readonly`.
+            unsafe {
+                asm!(
+                    set_rseq_cs!("{index}", "{rseq_cs}", "5f"),
+                    "2:",
+                    "mov {index:e}, fs:[{id}]",
+                    "cmp {index:e}, dword ptr [rip + {bound}]",
+                    "jae {out_of_range}",
+                    "shl {index}, cl",
+                    "add qword ptr [{word} + {index}], {value}",
+                    "3:",
+                    // The descriptor (struct rseq_cs), where debuggers look for it, and the
+                    // pointer array beside it (the convention of the kernel's selftests and of
+                    // librseq). Nothing refers to the array: link order ("o") keeps it as long as
+                    // the descriptors.
+                    ".pushsection __rseq_cs, \"aw\"",
+                    ".balign 32",
+                    "5:",
+                    ".long 0, 0",
+                    ".quad 2b, 3b - 2b, 4f",
+                    ".popsection",
+                    ".pushsection __rseq_cs_ptr_array, \"awo\", @progbits, __rseq_cs",
+                    ".balign 8",
+                    ".quad 5b",
+                    ".popsection",
+                    ".pushsection .text.rseq_abort, \"ax\"",
+                    ".byte 0x0f, 0xb9, 0x3d",
+                    ".long {signature}",
+                    "4:",
+                    "jmp {aborted}",
+                    ".popsection",
+                    index = out(reg) _,
+                    word = in(reg) word.as_ptr(),
+                    value = in(reg) value,
+                    bound = sym $bound,
+                    in("cl") stride_shift as u8,
+                    rseq_cs = const RSEQ_OFFSET + Rseq::RSEQ_CS_OFFSET,
+                    id = const RSEQ_OFFSET + $index,
+                    signature = const RSEQ_SIG,
+                    out_of_range = label { return Attempt::OutOfRange },
+                    aborted = label { return Attempt::Aborted },
+                    options(nostack),
+                );
+            }
+            Attempt::Committed
+        }
+    };
 }
+
+add_in_section!(
+    /// Adds `value` to the copy of the word at `word` that belongs to this thread's mm_cid.
+    add_by_mm_cid,
+    Rseq::MM_CID_OFFSET,
+    crate::process::MM_CID_BOUND
+);
+add_in_section!(
+    /// Adds `value` to the copy of the word at `word` that belongs to this thread's CPU.
+    add_by_cpu_id,
+    Rseq::CPU_ID_OFFSET,
+    crate::process::CPU_ID_BOUND
+);

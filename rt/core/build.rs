@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Finds out whether addresses are fixed, from the flags that cargo gives to rustc.
+//!
+//! `cfg(relocation_model)` is unstable, and the section of an addition is a fifth faster where the
+//! descriptor's address is an immediate (docs/decisions/0005-fixed-addresses.md).
+
+use std::env;
+
+fn main() {
+    println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rustc-check-cfg=cfg(vcpu_rt_fixed_addresses)");
+    if has_fixed_addresses(&env::var("CARGO_ENCODED_RUSTFLAGS").unwrap_or_default()) {
+        println!("cargo::rustc-cfg=vcpu_rt_fixed_addresses");
+    }
+}
+
+/// Whether the last relocation model among the flags is `static`, with the small code model.
+fn has_fixed_addresses(flags: &str) -> bool {
+    // `-C name=value` and `-Cname=value` are the same; flags are separated by 0x1f.
+    let mut is_static = false;
+    let mut is_small = true;
+    for flag in flags.split('\x1f') {
+        let option = flag
+            .strip_prefix("-C")
+            .or(flag.strip_prefix("--codegen="))
+            .unwrap_or(flag);
+        if let Some(model) = option.strip_prefix("relocation-model=") {
+            is_static = model == "static";
+        } else if let Some(model) = option.strip_prefix("code-model=") {
+            is_small = model == "small";
+        }
+    }
+    is_static && is_small
+}
