@@ -9,6 +9,7 @@ use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use static_assertions::const_assert_eq;
 use vcpu_abi::{RSEQ_AREA_BYTES, RSEQ_OFFSET, Rseq};
 
+use crate::arch;
 use crate::thread::mapping::Mapping;
 
 /// `struct robust_list_head` (`include/uapi/linux/futex.h`).
@@ -83,7 +84,7 @@ impl ThreadBlock {
         // SAFETY: by the caller's word. All-zero bytes are valid for every field; then those that
         // are not zero are written.
         unsafe {
-            ptr::write_bytes(place, 0, 1);
+            arch::string::zero(place.cast(), size_of::<Self>());
             let block = &*place;
             block.self_pointer.set(place);
             block.canary.set(canary);

@@ -7,16 +7,38 @@
 /// an `i32`, the exit status. `entry!(main, min_stride = BYTES);` raises the stride to what the
 /// program needs.
 ///
+/// `entry!(main, table = if_referenced);`, with or without `min_stride` before it, leaves the ABI
+/// table, the areas and their start out of a program in which nothing refers to them: no object of
+/// the link to the table or one of its functions, and no Rust code to areas or to the number of
+/// vCPUs. Where something does, all of it is there as without this word. In a static program nobody
+/// else can reach the table, but a debugger or a tracer looks for it.
+///
 /// It defines, except in a test build: `_start`, `__libc_start_main` and `main` for the linker's
 /// crt1.o; the panic handler; the memory functions that compiled code calls; `__stack_chk_fail`,
 /// `_Unwind_Resume` and `rust_eh_personality`; `environ`; the ABI table `vcpu_abi`, the functions
 /// behind it, and `__rseq_offset`, `__rseq_size` and `__rseq_flags`.
 #[macro_export]
 macro_rules! entry {
-    ($main:path) => {
-        $crate::entry!($main, min_stride = 0);
+    ($main:path $(, min_stride = $min_stride:expr)?) => {
+        $crate::__entry!($main, { 0 $(+ $min_stride)? });
+
+        // The start refers to the table, whether another object does or not.
+        #[cfg(not(test))]
+        const __VCPU_RT_KEEP_TABLE: bool = true;
     };
-    ($main:path, min_stride = $min_stride:expr) => {
+    ($main:path $(, min_stride = $min_stride:expr)?, table = if_referenced) => {
+        $crate::__entry!($main, { 0 $(+ $min_stride)? });
+
+        #[cfg(not(test))]
+        const __VCPU_RT_KEEP_TABLE: bool = false;
+    };
+}
+
+/// What every form of [`entry!`] defines.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __entry {
+    ($main:path, $min_stride:expr) => {
         /// The program's main, its result made an exit status.
         #[cfg(not(test))]
         fn __vcpu_rt_main() -> i32 {
@@ -32,7 +54,9 @@ macro_rules! entry {
             use ::core::ffi::{c_char, c_int, c_void};
 
             use $crate::abi::VcpuAbi;
-            use $crate::start::{Exported, InitFunction, Program};
+            use $crate::hook::Hook;
+            use $crate::start::{Exported, Program};
+            use $crate::tunables::Tunables;
 
             $crate::__start_functions!(boot);
             $crate::__vcpu_rt_memory_functions!("");
@@ -41,29 +65,39 @@ macro_rules! entry {
             #[unsafe(no_mangle)]
             #[unsafe(link_section = ".data.rel.ro.vcpu_abi")]
             static vcpu_abi: Exported<VcpuAbi> = Exported::new($crate::table::absent(
+                vcpu_alloc,
                 vcpu_thread_register,
                 vcpu_thread_unregister,
             ));
             #[unsafe(no_mangle)]
-            #[unsafe(link_section = ".data.rel.ro.vcpu_abi")]
-            static __rseq_offset: Exported<isize> = Exported::new(0);
+            #[unsafe(link_section = ".data.rel.ro.vcpu_rseq")]
+            static __rseq_offset: Exported<isize> =
+                Exported::new($crate::abi::RSEQ_OFFSET as isize);
             #[unsafe(no_mangle)]
-            #[unsafe(link_section = ".data.rel.ro.vcpu_abi")]
+            #[unsafe(link_section = ".data.rel.ro.vcpu_rseq")]
             static __rseq_size: Exported<u32> = Exported::new(0);
+            // Always 0, as in glibc.
             #[unsafe(no_mangle)]
-            #[unsafe(link_section = ".data.rel.ro.vcpu_abi")]
+            #[unsafe(link_section = ".data.rel.ro.vcpu_rseq")]
             static __rseq_flags: Exported<u32> = Exported::new(0);
             #[unsafe(no_mangle)]
             static environ: Exported<*const *const c_char> = Exported::new(::core::ptr::null());
 
-            unsafe extern "C" {
-                // The linker's bounds of its arrays.
-                static __preinit_array_start: InitFunction;
-                static __preinit_array_end: InitFunction;
-                static __init_array_start: InitFunction;
-                static __init_array_end: InitFunction;
-                static __fini_array_start: InitFunction;
-                static __fini_array_end: InitFunction;
+            /// Fills the table where the program has one: `vcpu_alloc`, which the table refers
+            /// to, keeps this.
+            #[unsafe(link_section = "vcpu_rt_start")]
+            static FILL_TABLE: Hook = Hook {
+                start: fill_table,
+                // There is nothing to say that the areas do not.
+                describe: |_| {},
+            };
+
+            unsafe fn fill_table(tunables: &Tunables, min_stride: u64) {
+                // SAFETY: the start runs hooks when it may be called, and the table is writable.
+                unsafe {
+                    $crate::areas::start(tunables, min_stride);
+                    $crate::table::fill(&mut *vcpu_abi.get(), $crate::found());
+                }
             }
 
             /// Called by the entry functions, on the initial stack.
@@ -72,22 +106,14 @@ macro_rules! entry {
                 load_base: usize,
                 unsupported: u32,
             ) -> ! {
+                if super::__VCPU_RT_KEEP_TABLE {
+                    FILL_TABLE.keep();
+                }
                 let program = Program {
                     main: super::__vcpu_rt_main,
                     min_stride: super::__VCPU_RT_MIN_STRIDE,
-                    table: &vcpu_abi,
-                    rseq_offset: &__rseq_offset,
                     rseq_size: &__rseq_size,
-                    rseq_flags: &__rseq_flags,
                     environ: &environ,
-                    arrays: [
-                        &raw const __preinit_array_start,
-                        &raw const __preinit_array_end,
-                        &raw const __init_array_start,
-                        &raw const __init_array_end,
-                        &raw const __fini_array_start,
-                        &raw const __fini_array_end,
-                    ],
                 };
                 // SAFETY: called once, first of all, with what the entry functions found.
                 unsafe { $crate::start::run(stack, load_base, unsupported, &program) }
@@ -100,6 +126,7 @@ macro_rules! entry {
                 align: usize,
                 object: *mut *mut c_void,
             ) -> c_int {
+                FILL_TABLE.keep();
                 // SAFETY: by the caller's word.
                 unsafe { $crate::table::alloc(size, align, object) }
             }

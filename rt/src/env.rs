@@ -4,6 +4,11 @@
 use core::cell::UnsafeCell;
 use core::ffi::{CStr, c_char};
 use core::ptr;
+use core::slice;
+
+use vcpu_core::tunables;
+
+use crate::arch::string;
 
 struct Vectors {
     argument_count: usize,
@@ -82,6 +87,58 @@ pub fn args_len() -> usize {
 /// The environment's entries as they are, mostly `NAME=VALUE`.
 pub fn entries() -> impl Iterator<Item = &'static CStr> + Clone {
     Strings(vectors().environment)
+}
+
+/// The environment's entries that can be tunables. For the start: it looks no further into the
+/// others than it must, and calls no memory function.
+pub(crate) struct TunableEntries {
+    next: *const *const c_char,
+}
+
+impl TunableEntries {
+    pub(crate) fn new() -> Self {
+        Self {
+            next: vectors().environment,
+        }
+    }
+}
+
+impl Iterator for TunableEntries {
+    type Item = &'static [u8];
+
+    fn next(&mut self) -> Option<&'static [u8]> {
+        loop {
+            // SAFETY: the initial stack's vectors end with a null, where the walk stops; strings
+            // end with a zero byte, where `begins_with` does.
+            unsafe {
+                let string = (*self.next).cast::<u8>();
+                if string.is_null() {
+                    return None;
+                }
+                self.next = self.next.add(1);
+                if begins_with(string, tunables::PREFIX) {
+                    return Some(slice::from_raw_parts(string, string::length(string)));
+                }
+            }
+        }
+    }
+}
+
+/// # Safety
+/// `string` ends with a zero byte, and `prefix` has none.
+#[inline(always)]
+unsafe fn begins_with(string: *const u8, prefix: &str) -> bool {
+    let mut place = string;
+    for &byte in prefix.as_bytes() {
+        // SAFETY: all bytes before it were equal to the prefix's, so none was the last.
+        unsafe {
+            if *place != byte {
+                return false;
+            }
+            place = place.add(1);
+        }
+    }
+    true
 }
 
 /// The environment: names and values. Entries without `=` are left out.

@@ -2,17 +2,21 @@
 //! Formatted output on standard output and standard error, without an allocator.
 
 use core::fmt::{self, Write};
+use core::mem::MaybeUninit;
+use core::slice;
 
+use linux_raw_sys::general::__NR_writev;
 use rustix::fd::BorrowedFd;
 use rustix::io::Errno;
+use vcpu_core::arch::syscall;
 
 /// A standard stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stream {
     /// File descriptor 1.
-    Output,
+    Output = 1,
     /// File descriptor 2.
-    Error,
+    Error = 2,
 }
 
 impl Stream {
@@ -21,14 +25,8 @@ impl Stream {
     /// # Errors
     /// As write(2), EINTR excepted. Part of the bytes may be written then.
     pub fn write_all(self, mut bytes: &[u8]) -> Result<(), Errno> {
-        let number = match self {
-            Self::Output => 1,
-            Self::Error => 2,
-        };
-        // SAFETY: a number, not a resource: if nothing is open there, the write fails.
-        let descriptor = unsafe { BorrowedFd::borrow_raw(number) };
         while !bytes.is_empty() {
-            match rustix::io::write(descriptor, bytes) {
+            match rustix::io::write(self.descriptor(), bytes) {
                 Ok(0) => return Err(Errno::IO),
                 Ok(count) => bytes = bytes.get(count..).unwrap_or(&[]),
                 Err(Errno::INTR) => {}
@@ -37,23 +35,53 @@ impl Stream {
         }
         Ok(())
     }
+
+    #[inline(always)]
+    fn descriptor(self) -> BorrowedFd<'static> {
+        // SAFETY: a number, not a resource: if nothing is open there, a write fails.
+        unsafe { BorrowedFd::borrow_raw(self as i32) }
+    }
 }
 
 /// Collects formatted pieces so that a line of up to 512 bytes is one write(2), which threads do
 /// not tear apart.
 struct Buffer {
     stream: Stream,
-    bytes: [u8; 512],
+    // Not zeroed: that would be a call of memset in each program that prints.
+    bytes: [MaybeUninit<u8>; Self::CAPACITY],
     length: usize,
     result: Result<(), Errno>,
 }
 
 impl Buffer {
+    const CAPACITY: usize = 512;
+
+    fn new(stream: Stream) -> Self {
+        Self {
+            stream,
+            bytes: [const { MaybeUninit::uninit() }; Self::CAPACITY],
+            length: 0,
+            result: Ok(()),
+        }
+    }
+
+    fn push(&mut self, text: &str) {
+        for &byte in text.as_bytes() {
+            if self.length == Self::CAPACITY {
+                self.flush();
+            }
+            if let Some(place) = self.bytes.get_mut(self.length) {
+                place.write(byte);
+                self.length += 1;
+            }
+        }
+    }
+
     fn flush(&mut self) {
         if self.result.is_ok() {
-            self.result = self
-                .stream
-                .write_all(self.bytes.get(..self.length).unwrap_or(&[]));
+            // SAFETY: `push` wrote the first `length` bytes.
+            let bytes = unsafe { slice::from_raw_parts(self.bytes.as_ptr().cast(), self.length) };
+            self.result = self.stream.write_all(bytes);
         }
         self.length = 0;
     }
@@ -61,15 +89,7 @@ impl Buffer {
 
 impl Write for Buffer {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        for &byte in text.as_bytes() {
-            if self.length == self.bytes.len() {
-                self.flush();
-            }
-            if let Some(place) = self.bytes.get_mut(self.length) {
-                *place = byte;
-                self.length += 1;
-            }
-        }
+        self.push(text);
         self.result.map_err(|_| fmt::Error)
     }
 }
@@ -80,7 +100,7 @@ impl Write for Buffer {
 /// As [`Stream::write_all`].
 #[inline(always)]
 pub fn print(stream: Stream, text: fmt::Arguments<'_>, end: &'static str) -> Result<(), Errno> {
-    // A constant text needs no formatting, and with this inlined, no code for it.
+    // A constant text needs no formatting and no buffer, and with this inlined, no code for them.
     match text.as_str() {
         Some(text) => print_constant(stream, text, end),
         None => print_formatted(stream, text, end),
@@ -88,28 +108,42 @@ pub fn print(stream: Stream, text: fmt::Arguments<'_>, end: &'static str) -> Res
 }
 
 fn print_constant(stream: Stream, text: &str, end: &str) -> Result<(), Errno> {
-    let mut buffer = Buffer {
-        stream,
-        bytes: [0; 512],
-        length: 0,
-        result: Ok(()),
+    let (text, end) = (text.as_bytes(), end.as_bytes());
+    // `struct iovec`. The call is made here, since rustix's function comes with a landing pad, and
+    // one in a program is enough to give all of it unwind tables.
+    let pieces = [
+        [text.as_ptr().expose_provenance(), text.len()],
+        [end.as_ptr().expose_provenance(), end.len()],
+    ];
+    let arguments = [
+        stream as usize,
+        pieces.as_ptr().expose_provenance(),
+        pieces.len(),
+        0,
+    ];
+    // SAFETY: the kernel reads the two pieces.
+    let mut written = match unsafe { syscall(__NR_writev, arguments) } {
+        Ok(count) => count,
+        Err(Errno::INTR) => 0,
+        Err(errno) => return Err(errno),
     };
-    let _in_the_buffer = buffer.write_str(text);
-    let _in_the_buffer = buffer.write_str(end);
-    buffer.flush();
-    buffer.result
+    for piece in &[text, end] {
+        match piece.get(written..) {
+            Some(rest) => {
+                written = 0;
+                stream.write_all(rest)?;
+            }
+            None => written -= piece.len(),
+        }
+    }
+    Ok(())
 }
 
 fn print_formatted(stream: Stream, text: fmt::Arguments<'_>, end: &str) -> Result<(), Errno> {
-    let mut buffer = Buffer {
-        stream,
-        bytes: [0; 512],
-        length: 0,
-        result: Ok(()),
-    };
+    let mut buffer = Buffer::new(stream);
     // An error of the stream is in the buffer; one of a Display cuts the text.
     let _in_the_buffer = buffer.write_fmt(text);
-    let _in_the_buffer = buffer.write_str(end);
+    buffer.push(end);
     buffer.flush();
     buffer.result
 }

@@ -48,3 +48,5 @@ pub use vcpu_core::fence::fence;
 pub use vcpu_core::object::{Object, PerVcpu, Single, Word};
 pub use vcpu_core::process::{Found, found};
 pub use vcpu_core::{areas, gs_mode, process as vcpu_process, table};
+#[doc(hidden)]
+pub use vcpu_core::{hook, tunables};

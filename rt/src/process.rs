@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The end of the process, and other processes.
 
-use core::cell::UnsafeCell;
+use core::ffi::{c_char, c_int};
 use core::ptr;
+use core::slice;
 use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
-use linux_raw_sys::general::{__NR_exit_group, __NR_fork, __NR_tgkill, SIGABRT};
+use linux_raw_sys::general::{__NR_exit_group, __NR_fork, __NR_pause, __NR_tgkill, SIGABRT};
 use rustix::io::Errno;
 use vcpu_core::arch::syscall;
 
 use crate::block::ThreadBlock;
 use crate::env;
 use crate::signal::{self, Action, SignalSet};
-use crate::start::InitFunction;
 use crate::thread::mapping::cache;
 
 mod command;
@@ -64,22 +64,31 @@ static AT_EXIT_COUNT: AtomicUsize = AtomicUsize::new(0);
 /// # Errors
 /// [`AtExitFull`] when there are [`AT_EXIT_CAPACITY`] already.
 pub fn at_exit(function: fn()) -> Result<(), AtExitFull> {
-    let add = |count: usize| (count < AT_EXIT_CAPACITY).then_some(count + 1);
-    let index = AT_EXIT_COUNT
-        .fetch_update(Ordering::Relaxed, Ordering::Relaxed, add)
-        .map_err(|_| AtExitFull)?;
-    let slot = AT_EXIT.get(index).ok_or(AtExitFull)?;
-    slot.store(function as *mut (), Ordering::Release);
-    Ok(())
+    let mut count = AT_EXIT_COUNT.load(Ordering::Relaxed);
+    loop {
+        let slot = AT_EXIT.get(count).ok_or(AtExitFull)?;
+        let (success, failure) = (Ordering::Relaxed, Ordering::Relaxed);
+        match AT_EXIT_COUNT.compare_exchange_weak(count, count + 1, success, failure) {
+            Ok(_) => {
+                slot.store(function as *mut (), Ordering::Release);
+                return Ok(());
+            }
+            Err(changed) => count = changed,
+        }
+    }
 }
 
 fn run_at_exit() {
-    let remove = |count: usize| count.checked_sub(1);
     // One by one: a function may add another, or call `exit` again.
-    while let Ok(count) = AT_EXIT_COUNT.fetch_update(Ordering::Relaxed, Ordering::Relaxed, remove) {
-        let Some(slot) = AT_EXIT.get(count - 1) else {
+    let mut count = AT_EXIT_COUNT.load(Ordering::Relaxed);
+    while let Some(index) = count.checked_sub(1)
+        && let Some(slot) = AT_EXIT.get(index)
+    {
+        let (success, failure) = (Ordering::Relaxed, Ordering::Relaxed);
+        if let Err(changed) = AT_EXIT_COUNT.compare_exchange(count, index, success, failure) {
+            count = changed;
             continue;
-        };
+        }
         let function = slot.swap(ptr::null_mut(), Ordering::Acquire);
         // A slot can be taken and still empty while another thread is inside `at_exit`.
         if !function.is_null() {
@@ -87,29 +96,36 @@ fn run_at_exit() {
             let function: fn() = unsafe { core::mem::transmute(function) };
             function();
         }
+        count = AT_EXIT_COUNT.load(Ordering::Relaxed);
     }
 }
 
-struct ArraysCell(UnsafeCell<[*const InitFunction; 6]>);
+/// A function of an init or fini array (gABI). glibc passes the arguments of main to the former.
+type InitFunction = unsafe extern "C" fn(c_int, *const *const c_char, *const *const c_char);
 
-// SAFETY: written once, at start, while the process has one thread.
-unsafe impl Sync for ArraysCell {}
-
-static ARRAYS: ArraysCell = ArraysCell(UnsafeCell::new([ptr::null(); 6]));
-
-pub(crate) fn start(arrays: [*const InitFunction; 6]) {
-    // SAFETY: called once, by the start, with one thread.
-    unsafe { *ARRAYS.0.get() = arrays };
+unsafe extern "C" {
+    // The linker's bounds of its arrays.
+    safe static __preinit_array_start: [InitFunction; 0];
+    safe static __preinit_array_end: [InitFunction; 0];
+    safe static __init_array_start: [InitFunction; 0];
+    safe static __init_array_end: [InitFunction; 0];
+    safe static __fini_array_start: [InitFunction; 0];
+    safe static __fini_array_end: [InitFunction; 0];
 }
 
-fn arrays() -> [*const InitFunction; 6] {
-    // SAFETY: after the start it is only read.
-    unsafe { *ARRAYS.0.get() }
-}
-
-/// The functions from `start` to `end`, as addresses.
-fn count(start: *const InitFunction, end: *const InitFunction) -> usize {
-    end.addr().saturating_sub(start.addr()) / size_of::<InitFunction>()
+/// The functions between the bounds of an array.
+///
+/// # Safety
+/// The linker's bounds.
+#[inline(always)]
+unsafe fn array(
+    start: &'static [InitFunction; 0],
+    end: &'static [InitFunction; 0],
+) -> &'static [InitFunction] {
+    let count = (end.as_ptr().addr() - start.as_ptr().addr()) / size_of::<InitFunction>();
+    let start = ptr::with_exposed_provenance(start.as_ptr().expose_provenance());
+    // SAFETY: by the caller's word: relocated function pointers, which nobody writes.
+    unsafe { slice::from_raw_parts(start, count) }
 }
 
 /// Runs the preinit array and the init array, in order, each function with argc, argv and envp.
@@ -118,30 +134,35 @@ fn count(start: *const InitFunction, end: *const InitFunction) -> usize {
 /// Once, after everything else of the start.
 #[inline(always)]
 pub(crate) unsafe fn run_init_arrays() {
-    let [preinit, preinit_end, init, init_end, ..] = arrays();
-    for (start, end) in [(preinit, preinit_end), (init, init_end)] {
-        for index in 0..count(start, end) {
-            // SAFETY: the linker's array between its own bounds.
-            unsafe { (*start.add(index))(env::args_len() as i32, env::argv(), env::environ()) };
+    // SAFETY: the linker's bounds.
+    let (preinit, init) = unsafe {
+        (
+            array(&__preinit_array_start, &__preinit_array_end),
+            array(&__init_array_start, &__init_array_end),
+        )
+    };
+    for functions in &[preinit, init] {
+        for function in *functions {
+            // SAFETY: by the caller's word, the time to run it.
+            unsafe { function(env::args_len() as i32, env::argv(), env::environ()) };
         }
     }
 }
 
 /// Runs the fini array, in reverse, once.
 fn run_fini_array() {
-    let [.., fini, fini_end] = arrays();
-    static LEFT: AtomicUsize = AtomicUsize::new(usize::MAX);
-    let _set_by_the_first_call = LEFT.compare_exchange(
-        usize::MAX,
-        count(fini, fini_end),
-        Ordering::Relaxed,
-        Ordering::Relaxed,
-    );
-    let remove = |left: usize| left.checked_sub(1);
-    while let Ok(left) = LEFT.fetch_update(Ordering::Relaxed, Ordering::Relaxed, remove) {
-        // SAFETY: the linker's array between its own bounds. Its functions take no arguments;
-        // on x86-64 they do not see those that are passed.
-        unsafe { (*fini.add(left - 1))(0, ptr::null(), ptr::null()) };
+    static STARTED: AtomicUsize = AtomicUsize::new(0);
+    // SAFETY: the linker's bounds.
+    let functions = unsafe { array(&__fini_array_start, &__fini_array_end) };
+    // Counted before each call: a function may call `exit` again.
+    while let Some(left) = functions
+        .len()
+        .checked_sub(STARTED.fetch_add(1, Ordering::Relaxed) + 1)
+        && let Some(function) = functions.get(left)
+    {
+        // SAFETY: its functions take no arguments; on x86-64 they do not see those that are
+        // passed.
+        unsafe { function(0, ptr::null(), ptr::null()) };
     }
 }
 
@@ -157,7 +178,8 @@ pub fn exit(status: i32) -> ! {
         && other != own
     {
         loop {
-            crate::thread::sleep(core::time::Duration::from_secs(3600));
+            // SAFETY: waits for a signal.
+            let _interrupted = unsafe { syscall(__NR_pause, [0; 4]) };
         }
     }
     run_at_exit();

@@ -30,7 +30,7 @@ pub fn node_id() -> u32 {
     unsafe { rseq_field::<{ Rseq::NODE_ID_OFFSET }>() }
 }
 
-/// The concurrency id: below `found().nr_vcpus`, and no other running thread of the process has
+/// The concurrency id: below `found().nr_vcpus()`, and no other running thread of the process has
 /// it (Linux 6.3). `u32::MAX` before, and while the thread is not registered. After a failed
 /// execve a stock Linux 7.3 shows 0x80000000 until the next switch: compare before use.
 #[inline(always)]

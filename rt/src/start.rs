@@ -1,22 +1,24 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! From the initial stack to `main`: the boot order of `docs/runtime.md`.
+//!
+//! Written with loops and `if` where core has an adaptor or `min`: those come with landing pads, one
+//! of which gives the whole program unwind tables. And without a call of a memory function. See
+//! `docs/decisions/0004-dropping-the-table.md`.
 
 use core::cell::UnsafeCell;
-use core::ffi::{CStr, c_char, c_int};
+use core::ffi::c_char;
 use core::ptr;
 
-use linux_raw_sys::elf_uapi::elf64_phdr;
 use linux_raw_sys::general::{__NR_fcntl, __NR_openat, AT_FDCWD, F_GETFD, O_RDWR};
 use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap_anonymous, mprotect};
-use vcpu_abi::VcpuAbi;
 use vcpu_core::arch::syscall;
 use vcpu_core::auxv::Auxv;
-use vcpu_core::process::Found;
+use vcpu_core::process::{Found, found};
 use vcpu_core::report::Line;
-use vcpu_core::{Errno, table, tunables};
+use vcpu_core::{Errno, hook, tunables};
 
 use crate::block::ThreadBlock;
-use crate::program_headers::{self, PT_GNU_RELRO, PT_TLS, find};
+use crate::program_headers::Segments;
 use crate::thread::mapping::Mapping;
 use crate::tls::TlsLayout;
 use crate::{arch, env, process};
@@ -33,10 +35,12 @@ impl<T> Exported<T> {
     pub const fn new(value: T) -> Self {
         Self(UnsafeCell::new(value))
     }
-}
 
-/// A function of an init or fini array (gABI). glibc passes the arguments of main to the former.
-pub type InitFunction = unsafe extern "C" fn(c_int, *const *const c_char, *const *const c_char);
+    /// Where it is. Only the start may write there.
+    pub const fn get(&self) -> *mut T {
+        self.0.get()
+    }
+}
 
 /// What `entry!` defines in the program.
 pub struct Program {
@@ -44,18 +48,10 @@ pub struct Program {
     pub main: fn() -> i32,
     /// The least stride that the program declares, bytes.
     pub min_stride: u64,
-    /// `vcpu_abi`.
-    pub table: &'static Exported<VcpuAbi>,
-    /// `__rseq_offset`.
-    pub rseq_offset: &'static Exported<isize>,
-    /// `__rseq_size`.
+    /// `__rseq_size`, which RELRO covers.
     pub rseq_size: &'static Exported<u32>,
-    /// `__rseq_flags`: always 0, as in glibc.
-    pub rseq_flags: &'static Exported<u32>,
     /// `environ`.
     pub environ: &'static Exported<*const *const c_char>,
-    /// `__preinit_array_start`, `__preinit_array_end`, then the same for init and fini.
-    pub arrays: [*const InitFunction; 6],
 }
 
 /// Where the kernel left what it passes to a program.
@@ -64,6 +60,7 @@ pub struct InitialStack {
     arguments: *const *const c_char,
     environment: *const *const c_char,
     auxv: Auxv,
+    segments: Segments,
     load_base: usize,
 }
 
@@ -81,47 +78,60 @@ impl InitialStack {
             while *end != 0 {
                 end = end.add(1);
             }
-            let mut pair = end.add(1);
-            let pairs = core::iter::from_fn(|| {
-                let entry = (*pair, *pair.add(1));
-                pair = pair.add(2);
-                Some(entry)
-            });
+            let auxv = Auxv::from_pairs(AuxvPairs(end.add(1).cast()));
             Self {
                 argument_count,
                 arguments: arguments.cast(),
                 environment: environment.cast(),
-                auxv: Auxv::from_pairs(pairs),
+                segments: Segments::of_this_program(&auxv),
+                auxv,
                 load_base,
             }
         }
     }
 }
 
+/// The auxiliary vector of the initial stack, without an end: who reads it stops at AT_NULL.
+struct AuxvPairs(*const (usize, usize));
+
+impl Iterator for AuxvPairs {
+    type Item = (usize, usize);
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<(usize, usize)> {
+        // SAFETY: not behind AT_NULL.
+        unsafe {
+            let pair = *self.0;
+            self.0 = self.0.add(1);
+            Some(pair)
+        }
+    }
+}
+
 /// Stages 1 to 10: from the relocated program to its exit. The entry functions did stages 0 and 2.
+///
+/// Inlined, so that the program's statics are constants here.
 ///
 /// # Safety
 /// Called once, first of all, with the initial stack pointer, the load base, and the type of a
 /// relocation that was not applied, or 0. `program` is the only user of its statics so far.
+#[inline(always)]
 pub unsafe fn run(stack: *const usize, load_base: usize, unsupported: u32, program: &Program) -> ! {
     // SAFETY: by the caller's word.
     let initial = &unsafe { InitialStack::read(stack, load_base) };
     let auxv = &initial.auxv;
     if auxv.interpreter_base != 0 {
-        stop("cannot start: this program was linked for a dynamic loader; link it static");
+        stop("this program was linked for a dynamic loader; link it static");
     }
     if unsupported != 0 {
         stop_with(
             Line::new()
-                .text("cannot start: relocation type ")
-                .number(u64::from(unsupported))
-                .text(" is not supported (8, RELATIVE, is; 37 is an IFUNC of a C object)"),
+                .field("cannot start: relocation type ", u64::from(unsupported))
+                .text(" is not supported (37 is an IFUNC of a C object)"),
         );
     }
-    // SAFETY: this process's auxv.
-    let headers = unsafe { program_headers::of_this_program(auxv) };
     // SAFETY: one thread, no block yet.
-    let block = unsafe { create_main_block(initial, headers) };
+    let block = unsafe { create_main_block(initial) };
     // SAFETY: the vectors of the initial stack, which last as long as the process.
     unsafe {
         env::start(
@@ -130,27 +140,26 @@ pub unsafe fn run(stack: *const usize, load_base: usize, unsupported: u32, progr
             initial.environment,
         )
     };
-    process::start(program.arrays);
     let tunables = if auxv.secure {
         open_standard_descriptors();
         tunables::Tunables::default()
     } else {
-        tunables::parse(env::entries().map(CStr::to_bytes), complain)
+        tunables::parse(env::TunableEntries::new(), complain)
     };
-    // SAFETY: once, with one thread; the main block is registered until the process ends.
-    let found =
-        unsafe { vcpu_core::process::start(auxv, &tunables, program.min_stride, block.rseq()) };
     crate::stack_overflow::start(auxv.minimum_signal_stack);
-    if tunables.stride.is_some() {
-        tell_of_smaller_stride(found);
-    }
-    // SAFETY: one thread; the statics are writable until they are protected here.
+    // SAFETY: once, with one thread; the main block is registered until the process ends. The
+    // program's statics are writable until they are protected here.
     let protected = unsafe {
-        publish(program, found, initial.environment);
-        protect_relro(initial.load_base, headers, program)
+        vcpu_core::process::start(auxv, &tunables, block.rseq());
+        for hook in hook::all() {
+            (hook.start)(&tunables, program.min_stride);
+        }
+        *program.rseq_size.get() = found().active_feature_size() as u32;
+        *program.environ.get() = initial.environment;
+        protect_relro(initial, program.rseq_size.get().addr())
     };
     if tunables.debug {
-        describe(found, protected);
+        describe(found(), protected);
     }
     // SAFETY: the linker's bounds of the arrays.
     unsafe { process::run_init_arrays() };
@@ -162,29 +171,25 @@ pub unsafe fn run(stack: *const usize, load_base: usize, unsupported: u32, progr
 /// # Safety
 /// Called once, while the process has one thread and no thread pointer.
 #[inline(always)]
-unsafe fn create_main_block(
-    initial: &InitialStack,
-    headers: &'static [elf64_phdr],
-) -> &'static ThreadBlock {
+unsafe fn create_main_block(initial: &InitialStack) -> &'static ThreadBlock {
     #[repr(C, align(256))]
     struct Room(UnsafeCell<[u8; 1536]>);
     // SAFETY: used here, once.
     unsafe impl Sync for Room {}
     static ROOM: Room = Room(UnsafeCell::new([0; 1536]));
 
-    let segment = find(headers, PT_TLS);
-    let layout = match segment {
-        None => TlsLayout::EMPTY,
-        Some(segment) => {
-            let (p_vaddr, p_memsz) = (segment.p_vaddr as usize, segment.p_memsz as usize);
-            match TlsLayout::of_segment(p_vaddr, p_memsz, segment.p_align as usize) {
-                Some(layout) => layout,
-                None => stop("cannot start: PT_TLS has a bad size or alignment"),
-            }
+    let mut layout = TlsLayout::EMPTY;
+    if let Some(segment) = initial.segments.tls {
+        let (p_vaddr, p_memsz) = (segment.p_vaddr as usize, segment.p_memsz as usize);
+        match TlsLayout::of_segment(p_vaddr, p_memsz, segment.p_align as usize) {
+            Some(of_segment) => layout = of_segment,
+            None => stop("PT_TLS has a bad size or alignment"),
         }
-    };
+        // SAFETY: one thread.
+        unsafe { crate::thread::image::start(initial.load_base, segment, layout) };
+    }
     let mut room = ROOM.0.get().addr()..ROOM.0.get().addr() + size_of::<Room>();
-    if layout.bytes() > size_of::<Room>() && layout != TlsLayout::EMPTY {
+    if layout.bytes() > size_of::<Room>() {
         let protection = ProtFlags::READ | ProtFlags::WRITE;
         // SAFETY: a new mapping: it replaces nothing.
         let mapped = unsafe {
@@ -197,13 +202,7 @@ unsafe fn create_main_block(
         };
         match mapped {
             Ok(base) => room = base.addr()..base.expose_provenance() + layout.bytes(),
-            Err(errno) => stop_with(
-                Line::new()
-                    .text("cannot start: thread-local storage needs bytes: ")
-                    .number(layout.bytes() as u64)
-                    .text(", ")
-                    .errno(errno),
-            ),
+            Err(_) => stop("no memory for thread-local storage"),
         }
     } else {
         let _exposed_for_the_pointer_below = ROOM.0.get().expose_provenance();
@@ -212,13 +211,12 @@ unsafe fn create_main_block(
     // SAFETY: stages 0 and 1 found the segment, and the room holds layout and block. AT_RANDOM
     // is 16 bytes on the initial stack.
     unsafe {
-        crate::thread::image::start(initial.load_base, segment, layout);
         crate::thread::image::fill(pointer);
         let canary = canary(initial.auxv.random);
         let block = ptr::with_exposed_provenance_mut::<ThreadBlock>(pointer);
         ThreadBlock::create(block, canary, Mapping::EMPTY);
         if arch::thread::set_thread_pointer(pointer, initial.auxv.fsgsbase).is_err() {
-            stop("cannot start: arch_prctl(ARCH_SET_FS) was refused");
+            stop("arch_prctl(ARCH_SET_FS) was refused");
         }
         &*block
     }
@@ -259,47 +257,20 @@ fn open_standard_descriptors() {
     }
 }
 
-/// Stage 8, first half.
+/// Stage 8: PT_GNU_RELRO becomes read-only, and with it .data.rel.ro, where the table is and what
+/// else is exported. EFAULT: `exported`, an address in it, is not inside, or the last page is not
+/// all RELRO's; the program was linked without RELRO, so they stay writable.
 ///
 /// # Safety
-/// One thread; the program's statics are still writable.
+/// Everything in RELRO has its last value.
 #[inline(always)]
-unsafe fn publish(program: &Program, found: &Found, environment: *const *const c_char) {
-    // SAFETY: by the caller's word nobody else uses them.
-    unsafe {
-        table::fill(&mut *program.table.0.get(), found);
-        *program.rseq_offset.0.get() = vcpu_abi::RSEQ_OFFSET as isize;
-        *program.rseq_size.0.get() = found.active_feature_size() as u32;
-        *program.rseq_flags.0.get() = 0;
-        *program.environ.0.get() = environment;
-    }
-}
-
-/// Stage 8, second half: PT_GNU_RELRO becomes read-only, and with it the table, which lies in
-/// .data.rel.ro. EFAULT: the program was linked without RELRO, so the table stays writable.
-///
-/// # Safety
-/// The program's own headers; everything in RELRO has its last value.
-#[inline(always)]
-unsafe fn protect_relro(
-    load_base: usize,
-    headers: &'static [elf64_phdr],
-    program: &Program,
-) -> Result<(), Errno> {
+unsafe fn protect_relro(initial: &InitialStack, exported: usize) -> Result<(), Errno> {
     const PAGE: usize = 4096;
-    let relro = find(headers, PT_GNU_RELRO).ok_or(Errno::FAULT)?;
-    let start = load_base.wrapping_add(relro.p_vaddr as usize) & !(PAGE - 1);
-    let end = load_base.wrapping_add((relro.p_vaddr + relro.p_memsz) as usize) & !(PAGE - 1);
-    let published = [
-        (program.table.0.get().addr(), size_of::<VcpuAbi>()),
-        (program.rseq_offset.0.get().addr(), size_of::<isize>()),
-        (program.rseq_size.0.get().addr(), size_of::<u32>()),
-        (program.rseq_flags.0.get().addr(), size_of::<u32>()),
-    ];
-    if published
-        .iter()
-        .any(|&(at, bytes)| at < start || at + bytes > end)
-    {
+    let relro = initial.segments.relro.ok_or(Errno::FAULT)?;
+    let start = initial.load_base.wrapping_add(relro.p_vaddr as usize);
+    let end = start.wrapping_add(relro.p_memsz as usize);
+    let start = start & !(PAGE - 1);
+    if exported < start || exported >= end || !end.is_multiple_of(PAGE) {
         return Err(Errno::FAULT);
     }
     // SAFETY: the linker put nothing else on these pages.
@@ -319,17 +290,10 @@ fn complain(complaint: tunables::Complaint<'_>) {
     Line::new()
         .text(complaint.variable)
         .text("=")
-        .value(
-            complaint
-                .value
-                .get(..complaint.value.len().min(64))
-                .unwrap_or(&[]),
-        )
+        .value(complaint.value.get(..64).unwrap_or(complaint.value))
         .text(" is not allowed (")
         .text(complaint.allowed)
-        .text("); ")
-        .text(complaint.taken)
-        .text(" is used")
+        .text("); the first is used")
         .print();
 }
 
@@ -339,35 +303,23 @@ fn complain(complaint: tunables::Complaint<'_>) {
 fn describe(found: &Found, protected: Result<(), Errno>) {
     let mut line = Line::new();
     found.describe(&mut line);
+    for hook in hook::all() {
+        (hook.describe)(&mut line);
+    }
     if let Err(errno) = protected {
-        line.text(" table=writable, ").errno(errno);
+        line.outcome(" table=", "writable", Some(errno));
     }
     line.print();
-}
-
-/// The stride that the user asked for could not be reserved.
-#[cold]
-#[inline(never)]
-fn tell_of_smaller_stride(found: &Found) {
-    let reservation = &found.reservation;
-    let mut line = Line::new();
-    line.text("a stride of ")
-        .number(reservation.asked)
-        .text(" needs more address space than the kernel gives; ");
-    if reservation.refused.is_some() {
-        line.text("there are no per-vCPU areas").print();
-    } else if reservation.stride < reservation.asked {
-        line.number(reservation.stride).text(" is used").print();
-    }
 }
 
 /// Before there is anything to unwind or to run at exit.
 #[cold]
 #[inline(never)]
 fn stop(message: &str) -> ! {
-    stop_with(Line::new().text(message))
+    stop_with(Line::new().text("cannot start: ").text(message))
 }
 
+#[inline(never)]
 fn stop_with(line: &mut Line) -> ! {
     line.print();
     process::exit_group(127)

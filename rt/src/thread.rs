@@ -57,7 +57,7 @@ pub fn current() -> Thread {
 /// Whether the runtime started this process, so that its threads have blocks. A test build of a
 /// program is started by std.
 fn started() -> bool {
-    found().nr_vcpus > 0
+    found().registration.length > 0
 }
 
 impl Thread {

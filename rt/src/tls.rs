@@ -27,14 +27,20 @@ impl TlsLayout {
     /// is right only while `p_vaddr` is a multiple of the alignment.
     #[inline]
     pub fn of_segment(p_vaddr: usize, memory_size: usize, p_align: usize) -> Option<Self> {
-        let p_align = p_align.max(1);
+        // 0 and 1 mean no constraint (gABI).
+        let p_align = if p_align == 0 { 1 } else { p_align };
         if !p_align.is_power_of_two() {
             return None;
         }
         let padding = 0_usize.wrapping_sub(p_vaddr).wrapping_sub(memory_size) & (p_align - 1);
         Some(Self {
             image_offset: memory_size.checked_add(padding)?,
-            align: p_align.max(align_of::<ThreadBlock>()),
+            // Of two powers of two, the larger is a multiple of the other.
+            align: if p_align > Self::EMPTY.align {
+                p_align
+            } else {
+                Self::EMPTY.align
+            },
         })
     }
 

@@ -3,7 +3,7 @@
 #![cfg_attr(not(test), no_std)]
 #![cfg_attr(not(test), no_main)]
 
-vcpu_rt::entry!(main);
+vcpu_rt::entry!(main, table = if_referenced);
 
 fn main() {
     vcpu_rt::println!("Hello from vcpu-rt");

@@ -50,7 +50,7 @@ impl Arguments {
     /// Options come before files; `--` ends them.
     pub fn parse() -> Result<Self, Problem> {
         let mut parsed = Self {
-            threads: found().affinity.allowed.max(1),
+            threads: found().affinity().allowed.max(1),
             check: false,
             help: false,
             options: 1,

@@ -100,7 +100,7 @@ impl Counts {
             }
             let permille = u128::from(bytes) * 1000 / u128::from(total.max(1));
             let (percent, tenth) = (permille / 10, permille % 10);
-            if area == found().nr_vcpus {
+            if area == found().nr_vcpus() {
                 println!("unregistered  {bytes:>14} bytes  {percent:>3}.{tenth}%");
             } else {
                 println!("vCPU {area:<7}  {bytes:>14} bytes  {percent:>3}.{tenth}%");

@@ -119,8 +119,8 @@ fn print_found() {
     println!(
         "mode {}, stride {} bytes, vCPUs below {}, rseq registration length {}, feature size {}",
         vcpu_rt::vcpu_process::mode_name(found.mode),
-        found.reservation.stride,
-        found.nr_vcpus,
+        found.reservation().stride,
+        found.nr_vcpus(),
         found.active_length(),
         found.active_feature_size(),
     );

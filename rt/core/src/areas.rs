@@ -16,7 +16,11 @@ use rustix::io::Errno;
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous};
 
 use crate::bitmap::Bitmap;
+use crate::hook::Hook;
 use crate::process;
+use crate::report::Line;
+use crate::topology::Affinity;
+use crate::tunables::{self, Tunables};
 
 /// The unit of allocation, bytes: what the widest compare-exchange (16 bytes) is aligned to.
 const UNIT: usize = 16;
@@ -37,19 +41,25 @@ pub struct Reservation {
 }
 
 impl Reservation {
+    /// Before the start, and in a program without areas.
     pub(crate) const NONE: Self = Self {
         base: 0,
         stride: 0,
         asked: 0,
-        refused: Some(Errno::NOSYS),
+        refused: None,
     };
+
+    /// Whether nothing was asked for.
+    pub(crate) fn is_none(&self) -> bool {
+        self.asked == 0
+    }
 
     /// ENOSYS before the start; ENOMEM where the kernel refused the areas, for whatever reason.
     fn usable(&self) -> Result<(), Errno> {
         match self.refused {
-            None => Ok(()),
-            Some(_) if self.stride == 0 => Err(Errno::NOSYS),
             Some(_) => Err(Errno::NOMEM),
+            None if self.is_none() => Err(Errno::NOSYS),
+            None => Ok(()),
         }
     }
 
@@ -68,9 +78,66 @@ impl Reservation {
     }
 }
 
+/// The areas start in every program that has [`alloc`] or [`free`], which keep this.
+#[unsafe(link_section = "vcpu_rt_start")]
+static START: Hook = Hook { start, describe };
+
+/// A program that contains a call of this has the areas.
+#[inline(always)]
+pub(crate) fn keep() {
+    START.keep();
+}
+
+/// Finds how many vCPUs there can be and reserves the areas, if that was not done. A stride that
+/// the user asked for and that does not fit the address space is told on standard error.
+///
+/// # Safety
+/// Called after [`process::start`], while the process has one thread, and no reference from
+/// [`process::found`] is in use.
+pub unsafe fn start(tunables: &Tunables, declared_minimum: u64) {
+    if !process::found().reservation.is_none() {
+        return;
+    }
+    let stride = tunables::stride(tunables.stride, declared_minimum);
+    let minimum = tunables::stride(Some(0), declared_minimum);
+    let affinity = Affinity::of_this_thread();
+    let reservation = reserve(affinity.mask_bits, stride, minimum);
+    // SAFETY: by the caller's word.
+    unsafe { process::set_areas(affinity, reservation) };
+    if tunables.stride.is_some() {
+        tell_of_smaller_stride(&reservation);
+    }
+}
+
+fn describe(line: &mut Line) {
+    let found = process::found();
+    let reservation = &found.reservation;
+    line.field(" nr_vcpus=", u64::from(found.nr_vcpus));
+    line.field(" stride=", reservation.stride);
+    if reservation.stride != reservation.asked {
+        line.field(" stride_asked=", reservation.asked);
+    }
+    if let Some(errno) = reservation.refused {
+        line.outcome(" areas=", "refused", Some(errno));
+    }
+}
+
+/// The stride that the user asked for could not be reserved.
+fn tell_of_smaller_stride(reservation: &Reservation) {
+    let mut line = Line::new();
+    line.text("a stride of ")
+        .number(reservation.asked)
+        .text(" needs more address space than the kernel gives; ");
+    if reservation.refused.is_some() {
+        line.text("there are no per-vCPU areas").print();
+    } else if reservation.stride < reservation.asked {
+        line.number(reservation.stride).text(" is used").print();
+    }
+}
+
 /// Reserves the areas of `nr_vcpus` vCPUs and the last one. A refused reservation (RLIMIT_AS,
 /// overcommit mode 2) is tried again with half the stride, down to `minimum`.
-pub(crate) fn reserve(nr_vcpus: u32, asked: u64, minimum: u64) -> Reservation {
+fn reserve(nr_vcpus: u32, asked: u64, minimum: u64) -> Reservation {
     let mut stride = asked;
     loop {
         match map(nr_vcpus as usize + 1, stride as usize) {
@@ -118,6 +185,7 @@ static EVER_USED: AtomicUsize = AtomicUsize::new(0);
 /// EINVAL: size 0 or above the stride; alignment not a power of two, or above [`MAX_ALIGN`].
 /// ENOMEM: no room, or the reservation was refused at start. ENOSYS: the runtime has not started.
 pub fn alloc(size: usize, align: usize) -> Result<NonNull<u8>, Errno> {
+    keep();
     let found = process::found();
     let reservation = &found.reservation;
     reservation.usable()?;
@@ -150,11 +218,10 @@ fn zero(address: usize, units: usize) {
     let words = ptr::with_exposed_provenance::<AtomicU64>(address);
     // SAFETY: the run was just claimed, lies inside one area, and is aligned to the unit.
     let words = unsafe { slice::from_raw_parts(words, units * UNIT / 8) };
-    for word in words
-        .iter()
-        .filter(|word| word.load(Ordering::Relaxed) != 0)
-    {
-        word.store(0, Ordering::Relaxed);
+    for word in words {
+        if word.load(Ordering::Relaxed) != 0 {
+            word.store(0, Ordering::Relaxed);
+        }
     }
 }
 
@@ -179,6 +246,7 @@ fn advise_small_pages(nr_areas: u32, reservation: &Reservation) {
 /// # Safety
 /// `object` and `size` are of one [`alloc`]. No thread uses the object any more.
 pub unsafe fn free(object: *mut u8, size: usize) -> Result<(), Errno> {
+    keep();
     let found = process::found();
     let reservation = &found.reservation;
     reservation.usable()?;

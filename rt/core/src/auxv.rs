@@ -40,7 +40,10 @@ impl Auxv {
     pub fn from_pairs(pairs: impl Iterator<Item = (usize, usize)>) -> Self {
         let mut auxv = Self::default();
         for (kind, value) in pairs {
-            match u32::try_from(kind).unwrap_or(uapi::AT_IGNORE) {
+            if kind > u32::MAX as usize {
+                continue;
+            }
+            match kind as u32 {
                 uapi::AT_NULL => break,
                 uapi::AT_PHDR => auxv.program_headers = value,
                 uapi::AT_PHNUM => auxv.program_header_count = value,

@@ -7,7 +7,6 @@
 //! the loser's units are about to be free again.
 #![forbid(unsafe_code)]
 
-use core::ops::Range;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 const BITS: usize = u64::BITS as usize;
@@ -25,9 +24,10 @@ pub struct Bitmap<'a> {
 impl<'a> Bitmap<'a> {
     /// A bitmap of `units` units; fewer when `words` holds fewer bits.
     pub fn new(words: &'a [AtomicU64], units: usize) -> Self {
+        let bits = words.len().saturating_mul(BITS);
         Self {
             words,
-            units: units.min(words.len().saturating_mul(BITS)),
+            units: if units < bits { units } else { bits },
         }
     }
 
@@ -38,9 +38,9 @@ impl<'a> Bitmap<'a> {
             let mut disturbed = false;
             let mut start = 0;
             while let Some(run) = self.run(start, count) {
-                start = match self.last_used(run.clone()) {
+                start = match self.last_used(run) {
                     Some(used) => align_up(used + 1, align),
-                    None if self.try_take(run.clone()) => return Some(run.start),
+                    None if self.try_take(run) => return Some(run.start),
                     None => {
                         disturbed = true;
                         align_up(run.end, align)
@@ -60,25 +60,24 @@ impl<'a> Bitmap<'a> {
         let Some(run) = self.run(start, count) else {
             return false;
         };
-        let all_used = masks(run.clone()).all(|(word, mask)| {
-            self.words
-                .get(word)
-                .is_some_and(|word| word.load(Ordering::Relaxed) & mask == mask)
-        });
-        all_used && {
-            self.clear(run);
-            true
+        for (index, mask) in run {
+            match self.words.get(index) {
+                Some(word) if word.load(Ordering::Relaxed) & mask == mask => {}
+                _ => return false,
+            }
         }
+        self.clear(run);
+        true
     }
 
-    fn run(&self, start: usize, count: usize) -> Option<Range<usize>> {
+    fn run(&self, start: usize, count: usize) -> Option<Run> {
         let end = start.checked_add(count)?;
-        (end <= self.units).then_some(start..end)
+        (end <= self.units).then_some(Run { start, end })
     }
 
-    fn last_used(&self, run: Range<usize>) -> Option<usize> {
+    fn last_used(&self, run: Run) -> Option<usize> {
         let mut last = None;
-        for (index, mask) in masks(run) {
+        for (index, mask) in run {
             let used = self.words.get(index)?.load(Ordering::Relaxed) & mask;
             if used != 0 {
                 last = Some(index * BITS + (BITS - 1 - used.leading_zeros() as usize));
@@ -88,33 +87,43 @@ impl<'a> Bitmap<'a> {
     }
 
     /// Sets the run's bits, word by word; when one is set already, clears the words before it.
-    fn try_take(&self, run: Range<usize>) -> bool {
-        let mut taken = run.start..run.start;
-        for (index, mask) in masks(run.clone()) {
-            let Some(word) = self.words.get(index) else {
-                return false;
-            };
-            // Acquire pairs with `clear`: what the last owner wrote is visible to the next.
-            let take = |bits: u64| (bits & mask == 0).then_some(bits | mask);
-            if word
-                .fetch_update(Ordering::Acquire, Ordering::Relaxed, take)
-                .is_err()
-            {
+    fn try_take(&self, run: Run) -> bool {
+        let mut taken = Run {
+            end: run.start,
+            ..run
+        };
+        for (index, mask) in run {
+            if !self.words.get(index).is_some_and(|word| take(word, mask)) {
                 self.clear(taken);
                 return false;
             }
-            taken.end = ((index + 1) * BITS).min(run.end);
+            // Past the run's end after its last word, when nothing is left to clear.
+            taken.end = (index + 1) * BITS;
         }
         true
     }
 
-    fn clear(&self, run: Range<usize>) {
-        for (index, mask) in masks(run) {
+    fn clear(&self, run: Run) {
+        for (index, mask) in run {
             if let Some(word) = self.words.get(index) {
                 word.fetch_and(!mask, Ordering::Release);
             }
         }
     }
+}
+
+/// Sets the bits of `mask`; false, and nothing changed, when one of them is set.
+fn take(word: &AtomicU64, mask: u64) -> bool {
+    let mut bits = word.load(Ordering::Relaxed);
+    while bits & mask == 0 {
+        // Acquire pairs with `clear`: what the last owner wrote is visible to the next.
+        let (success, failure) = (Ordering::Acquire, Ordering::Relaxed);
+        match word.compare_exchange_weak(bits, bits | mask, success, failure) {
+            Ok(_) => return true,
+            Err(changed) => bits = changed,
+        }
+    }
+    false
 }
 
 /// `align` is a power of two.
@@ -123,18 +132,28 @@ fn align_up(unit: usize, align: usize) -> usize {
     unit.wrapping_add(mask) & !mask
 }
 
-/// The words that a run touches, each with the mask of its bits.
-fn masks(run: Range<usize>) -> impl Iterator<Item = (usize, u64)> {
-    let mut at = run.start;
-    core::iter::from_fn(move || {
-        if at >= run.end {
+/// Units `start..end`. As an iterator: the words that they touch, each with the mask of its bits.
+#[derive(Clone, Copy)]
+struct Run {
+    start: usize,
+    end: usize,
+}
+
+impl Iterator for Run {
+    type Item = (usize, u64);
+
+    fn next(&mut self) -> Option<(usize, u64)> {
+        if self.start >= self.end {
             return None;
         }
-        let (index, low) = (at / BITS, at % BITS);
-        let count = (BITS - low).min(run.end - at);
-        at += count;
+        let (index, low) = (self.start / BITS, self.start % BITS);
+        let mut count = BITS - low;
+        if count > self.end - self.start {
+            count = self.end - self.start;
+        }
+        self.start += count;
         Some((index, (u64::MAX >> (BITS - count)) << low))
-    })
+    }
 }
 
 #[cfg(test)]

@@ -43,7 +43,7 @@ fn register() -> Result<(), Errno> {
 /// fence. EPERM: a seccomp filter refuses it.
 pub fn fence(vcpu: i32) -> Result<(), Errno> {
     let found = process::found();
-    if vcpu < -1 || (vcpu >= 0 && vcpu.cast_unsigned() >= found.nr_vcpus) {
+    if vcpu < -1 || (vcpu >= 0 && vcpu.cast_unsigned() >= found.nr_vcpus()) {
         return Err(Errno::INVAL);
     }
     if !found.fence {

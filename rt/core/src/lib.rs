@@ -12,6 +12,7 @@ pub mod auxv;
 pub mod bitmap;
 pub mod fence;
 pub mod gs_mode;
+pub mod hook;
 pub mod object;
 pub mod process;
 pub mod report;

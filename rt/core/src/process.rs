@@ -14,15 +14,15 @@ use crate::gs_mode::{self, GsMode};
 use crate::report::Line;
 use crate::rseq::Registration;
 use crate::topology::{self, Affinity};
-use crate::tunables::{self, GsChoice, RseqChoice, Tunables};
+use crate::tunables::{GsChoice, RseqChoice, Tunables};
 
 /// How the main thread's registration ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RseqState {
-    /// Registered.
-    Registered,
     /// Not tried: VCPU_RT_RSEQ=off, or the runtime has not started.
     Off,
+    /// Registered.
+    Registered,
     /// The kernel refused, see [`Registration::register`].
     Refused(Errno),
 }
@@ -40,15 +40,15 @@ pub struct Found {
     pub mode: Mode,
     /// Whether the kernel offers the fence.
     pub fence: bool,
-    /// Every id is below it. 0 before the start.
-    pub nr_vcpus: u32,
-    /// CPUs that the process may use, at start.
-    pub affinity: Affinity,
-    /// The areas: `nr_vcpus + 1` of them, and their stride.
-    pub reservation: Reservation,
+    // What the areas' stage found: read by the methods below, which see to it that the program
+    // has that stage, and by code that works on objects of `areas::alloc`, which does the same.
+    pub(crate) nr_vcpus: u32,
+    pub(crate) affinity: Affinity,
+    pub(crate) reservation: Reservation,
 }
 
-/// The value of [`found`] before the start, and in a process that never starts the runtime.
+/// The value of [`found`] before the start, and in a process that never starts the runtime. All
+/// of it is zero, so that it takes no bytes of the file.
 const NOT_STARTED: Found = Found {
     registration: Registration {
         length: 0,
@@ -91,7 +91,7 @@ pub fn found() -> &'static Found {
     unsafe { &*FOUND.0.get() }
 }
 
-/// Binary logarithm of the stride.
+/// Binary logarithm of the stride; 0 before the start and in a program without areas.
 #[inline(always)]
 pub fn stride_shift() -> u32 {
     STRIDE_SHIFT.load(Ordering::Relaxed)
@@ -103,17 +103,14 @@ pub fn mode() -> u32 {
     MODE.load(Ordering::Relaxed)
 }
 
-/// Registers the main thread, probes the kernel and reserves the areas.
+/// Registers the main thread and probes the kernel. The areas follow, where the program has them:
+/// [`crate::areas::start`].
 ///
 /// # Safety
 /// Called once, while the process has one thread. `area` is that thread's, as for
 /// [`Registration::register`], and holds [`Rseq::UNREGISTERED`].
-pub unsafe fn start(
-    auxv: &Auxv,
-    tunables: &Tunables,
-    declared_minimum: u64,
-    area: *mut Rseq,
-) -> &'static Found {
+#[inline(always)]
+pub unsafe fn start(auxv: &Auxv, tunables: &Tunables, area: *mut Rseq) {
     let registration = Registration::from_auxv(auxv);
     let rseq = match tunables.rseq {
         RseqChoice::Off => RseqState::Off,
@@ -135,43 +132,65 @@ pub unsafe fn start(
         }
         RseqState::Registered => Mode::RseqCpuId,
     };
-    let affinity = Affinity::of_this_thread();
-    let nr_vcpus = affinity.mask_bits;
-    let stride = tunables::stride(tunables.stride, declared_minimum);
-    let minimum = tunables::stride(Some(0), declared_minimum);
-    let reservation = areas::reserve(nr_vcpus, stride, minimum);
-    let found = Found {
-        registration,
-        rseq,
-        gs,
-        mode,
-        fence: fence::offered(),
-        nr_vcpus,
-        affinity,
-        reservation,
-    };
     // SAFETY: one thread, and no reference from `found` lives across a start.
-    unsafe { *FOUND.0.get() = found };
-    match mode {
+    let found = unsafe { &mut *FOUND.0.get() };
+    found.registration = registration;
+    found.rseq = rseq;
+    found.gs = gs;
+    found.mode = mode;
+    found.fence = fence::offered();
+    MODE.store(mode as u32, Ordering::Relaxed);
+}
+
+/// Remembers what the areas' stage found.
+///
+/// # Safety
+/// As for [`start`]: one thread, and no reference from [`found`] is in use.
+pub(crate) unsafe fn set_areas(affinity: Affinity, reservation: Reservation) {
+    // SAFETY: by the caller's word.
+    let found = unsafe { &mut *FOUND.0.get() };
+    found.nr_vcpus = affinity.mask_bits;
+    found.affinity = affinity;
+    found.reservation = reservation;
+    match found.mode {
         Mode::Shared | Mode::Gs => {}
-        Mode::RseqCpuId => CPU_ID_BOUND.store(nr_vcpus, Ordering::Relaxed),
-        Mode::RseqMmCid => MM_CID_BOUND.store(nr_vcpus, Ordering::Relaxed),
+        Mode::RseqCpuId => CPU_ID_BOUND.store(affinity.mask_bits, Ordering::Relaxed),
+        Mode::RseqMmCid => MM_CID_BOUND.store(affinity.mask_bits, Ordering::Relaxed),
     }
     STRIDE_SHIFT.store(reservation.stride.trailing_zeros(), Ordering::Relaxed);
-    MODE.store(mode as u32, Ordering::Relaxed);
-    self::found()
 }
 
 impl Found {
+    /// Every id is below it. 0 before the start.
+    pub fn nr_vcpus(&self) -> u32 {
+        areas::keep();
+        self.nr_vcpus
+    }
+
+    /// CPUs that the process may use, at start.
+    pub fn affinity(&self) -> Affinity {
+        areas::keep();
+        self.affinity
+    }
+
+    /// The areas: their stride.
+    pub fn reservation(&self) -> &Reservation {
+        areas::keep();
+        &self.reservation
+    }
+
     /// Areas of each object: one per vCPU, and the last for threads without registration.
     pub fn nr_areas(&self) -> u32 {
-        self.nr_vcpus + 1
+        self.nr_vcpus() + 1
     }
 
     /// The areas that can hold anything: those of ids that can occur, then the last one.
     pub fn used_areas(&self) -> impl Iterator<Item = u32> + use<> {
-        let possible = topology::possible_vcpus(self.nr_vcpus, self.affinity.highest);
-        (0..possible).chain(core::iter::once(self.nr_vcpus))
+        UsedAreas {
+            next: 0,
+            possible: topology::possible_vcpus(self.nr_vcpus(), self.affinity.highest),
+            last: self.nr_vcpus,
+        }
     }
 
     /// The active feature size, bytes: 0 when rseq is not registered. As glibc's `__rseq_size`.
@@ -192,37 +211,51 @@ impl Found {
         }
     }
 
-    /// What VCPU_RT_DEBUG=1 prints.
+    /// What VCPU_RT_DEBUG=1 prints, without what hooks say of themselves.
     #[cold]
     #[inline(never)]
     pub fn describe(&self, line: &mut Line) {
-        line.text("mode=").text(mode_name(self.mode)).text(" rseq=");
-        match self.rseq {
-            RseqState::Registered => line.text("registered"),
-            RseqState::Off => line.text("off"),
-            RseqState::Refused(errno) => line.text("refused, ").errno(errno),
+        let (rseq, refused) = match self.rseq {
+            RseqState::Off => ("off", None),
+            RseqState::Registered => ("registered", None),
+            RseqState::Refused(errno) => ("refused", Some(errno)),
         };
-        line.text(" length=").number(self.active_length() as u64);
-        line.text(" feature_size=")
-            .number(self.active_feature_size() as u64);
-        match self.gs {
-            GsMode::Off => line.text(" gs=off"),
-            GsMode::Refused(errno) => line.text(" gs=refused, ").errno(errno),
-            GsMode::Offered => line.text(" gs=offered, unused"),
+        line.text("mode=").text(mode_name(self.mode));
+        line.outcome(" rseq=", rseq, refused);
+        line.field(" length=", self.active_length() as u64);
+        line.field(" feature_size=", self.active_feature_size() as u64);
+        let (gs, refused) = match self.gs {
+            GsMode::Off => ("off", None),
+            GsMode::Refused(errno) => ("refused", Some(errno)),
+            GsMode::Offered => ("offered, unused", None),
         };
-        line.text(if self.fence {
-            " fence=yes"
+        line.outcome(" gs=", gs, refused);
+        line.outcome(" fence=", if self.fence { "yes" } else { "no" }, None);
+    }
+}
+
+/// See [`Found::used_areas`].
+struct UsedAreas {
+    next: u32,
+    /// Ids that can occur are below it.
+    possible: u32,
+    last: u32,
+}
+
+impl Iterator for UsedAreas {
+    type Item = u32;
+
+    fn next(&mut self) -> Option<u32> {
+        if self.next > self.last {
+            return None;
+        }
+        let area = self.next;
+        self.next = if area + 1 == self.possible {
+            self.last
         } else {
-            " fence=no"
-        });
-        line.text(" nr_vcpus=").number(u64::from(self.nr_vcpus));
-        line.text(" stride=").number(self.reservation.stride);
-        if self.reservation.stride != self.reservation.asked {
-            line.text(" stride_asked=").number(self.reservation.asked);
-        }
-        if let Some(errno) = self.reservation.refused {
-            line.text(" areas=refused, ").errno(errno);
-        }
+            area + 1
+        };
+        Some(area)
     }
 }
 

@@ -1,12 +1,17 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Lines on stderr from places where `core::fmt` is too large or not yet safe to use.
 
+use core::mem::MaybeUninit;
+use core::slice;
+
 use rustix::fd::BorrowedFd;
 use rustix::io::Errno;
 
 /// A line under construction. What does not fit is cut; nothing is allocated, nothing panics.
 pub struct Line {
-    bytes: [u8; Self::CAPACITY],
+    // Not zeroed: that would be a call of memset in each place that prints.
+    bytes: [MaybeUninit<u8>; Self::CAPACITY],
+    // Bytes written so far, below the capacity: one byte stays free for the line's end.
     length: usize,
 }
 
@@ -23,7 +28,7 @@ impl Line {
     /// A line without a beginning.
     pub fn empty() -> Self {
         Self {
-            bytes: [0; Self::CAPACITY],
+            bytes: [const { MaybeUninit::uninit() }; Self::CAPACITY],
             length: 0,
         }
     }
@@ -46,33 +51,36 @@ impl Line {
     }
 
     /// Appends a decimal number.
-    pub fn number(&mut self, mut number: u64) -> &mut Self {
-        // 20 digits hold 2^64 - 1.
-        let mut digits = [0; 20];
-        let mut first = digits.len();
-        for (index, digit) in digits.iter_mut().enumerate().rev() {
-            *digit = b'0' + (number % 10) as u8;
-            first = index;
-            number /= 10;
-            if number == 0 {
-                break;
-            }
+    pub fn number(&mut self, number: u64) -> &mut Self {
+        if number >= 10 {
+            self.number(number / 10);
         }
-        self.value(digits.get(first..).unwrap_or(&[]))
+        self.push(b'0' + (number % 10) as u8);
+        self
+    }
+
+    /// Appends a name and its decimal number.
+    pub fn field(&mut self, name: &str, number: u64) -> &mut Self {
+        self.text(name).number(number)
     }
 
     /// Appends the number of an error.
     pub fn errno(&mut self, errno: Errno) -> &mut Self {
-        self.text("errno ")
-            .number(u64::from(errno.raw_os_error().unsigned_abs()))
+        self.field("errno ", u64::from(errno.raw_os_error().unsigned_abs()))
+    }
+
+    /// Appends a name, how it went, and the number of the error if there was one.
+    pub fn outcome(&mut self, name: &str, what: &str, errno: Option<Errno>) -> &mut Self {
+        self.text(name).text(what);
+        if let Some(errno) = errno {
+            self.text(", ").errno(errno);
+        }
+        self
     }
 
     fn push(&mut self, byte: u8) {
-        // One byte stays free for the line's end.
-        if self.length < Self::CAPACITY - 1
-            && let Some(place) = self.bytes.get_mut(self.length)
-        {
-            *place = byte;
+        if self.length < Self::CAPACITY - 1 {
+            self.bytes[self.length].write(byte);
             self.length += 1;
         }
     }
@@ -80,9 +88,10 @@ impl Line {
     /// The line with its newline, as bytes to write.
     pub fn finish(&mut self) -> &[u8] {
         if let Some(place) = self.bytes.get_mut(self.length) {
-            *place = b'\n';
+            place.write(b'\n');
         }
-        self.bytes.get(..self.length + 1).unwrap_or(&[])
+        // SAFETY: `push` wrote the first `length` bytes and left room for one more, written above.
+        unsafe { slice::from_raw_parts(self.bytes.as_ptr().cast(), self.length + 1) }
     }
 
     /// Writes the line to file descriptor 2 in one write(2). A descriptor that is closed or full

@@ -36,12 +36,19 @@ impl Registration {
         let Some(feature_size) = auxv.rseq_feature_size else {
             return Self::LEGACY;
         };
-        let align = auxv.rseq_align.unwrap_or(RSEQ_LEGACY_LENGTH);
-        if feature_size <= RSEQ_AREA_BYTES && align <= RSEQ_OFFSET {
-            Self {
-                length: feature_size.max(RSEQ_LEGACY_LENGTH),
-                feature_size: feature_size.max(RSEQ_FEATURE_SIZE_ORIG),
+        let align_fits = match auxv.rseq_align {
+            None => true,
+            Some(align) => align <= RSEQ_OFFSET,
+        };
+        if feature_size <= RSEQ_AREA_BYTES && align_fits {
+            let mut registration = Self::LEGACY;
+            if feature_size > registration.length {
+                registration.length = feature_size;
             }
+            if feature_size > registration.feature_size {
+                registration.feature_size = feature_size;
+            }
+            registration
         } else {
             // A legacy registration ends with mm_cid: slice_ctrl works in v2 only.
             Self {

@@ -6,7 +6,7 @@ use core::mem::offset_of;
 
 use rustix::io::Errno;
 use vcpu_abi::{
-    ABI_SIZE, ABI_VERSION_MAJOR, ABI_VERSION_MINOR, FEATURE_CONST_OFFSET, FEATURE_FENCE,
+    ABI_SIZE, ABI_VERSION_MAJOR, ABI_VERSION_MINOR, AllocFn, FEATURE_CONST_OFFSET, FEATURE_FENCE,
     FEATURE_MM_CID, FEATURE_NODE_ID, FEATURE_RSEQ, FEATURE_RSEQ_V2, Mode, RSEQ_FEATURE_SIZE_MM_CID,
     RSEQ_FEATURE_SIZE_NODE_ID, RSEQ_LEGACY_LENGTH, RSEQ_OFFSET, RSEQ_SIG, Rseq, ThreadFn, VcpuAbi,
 };
@@ -51,7 +51,11 @@ pub unsafe extern "C" fn fence(vcpu: i32) -> c_int {
 }
 
 /// The table before the start: absent.
-pub const fn absent(thread_register: ThreadFn, thread_unregister: ThreadFn) -> VcpuAbi {
+pub const fn absent(
+    alloc: AllocFn,
+    thread_register: ThreadFn,
+    thread_unregister: ThreadFn,
+) -> VcpuAbi {
     VcpuAbi {
         size: 0,
         version_major: 0,

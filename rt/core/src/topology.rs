@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! How many vCPU ids there can be.
 
+use core::mem::MaybeUninit;
+use core::slice;
 use core::sync::atomic::{AtomicU32, Ordering};
 
 use linux_raw_sys::general::{
@@ -34,7 +36,8 @@ impl Affinity {
 
     /// Asks the kernel.
     pub fn of_this_thread() -> Self {
-        let mut mask = [0_u64; MAX_CPUS as usize / 64];
+        // Not zeroed: that would be a call of memset for a kilobyte, of which few bytes are used.
+        let mut mask = [const { MaybeUninit::<u64>::uninit() }; MAX_CPUS as usize / 64];
         let arguments = [
             0,
             size_of_val(&mask),
@@ -43,23 +46,31 @@ impl Affinity {
         ];
         // SAFETY: the kernel writes at most `size_of_val(&mask)` bytes to the mask.
         match unsafe { arch::syscall(__NR_sched_getaffinity, arguments) } {
-            Ok(bytes) => Self::from_mask(&mask, bytes),
+            // SAFETY: the call returns how many bytes it wrote: whole words, at most all of them.
+            Ok(bytes) => Self::from_mask(unsafe {
+                slice::from_raw_parts(mask.as_ptr().cast(), bytes / size_of::<u64>())
+            }),
             Err(_) => Self::UNKNOWN,
         }
     }
 
-    /// `bytes` is what the call returned: the size of the kernel's mask.
-    fn from_mask(mask: &[u64], bytes: usize) -> Self {
+    /// `mask` is the kernel's, as long as the kernel has it.
+    fn from_mask(mask: &[u64]) -> Self {
         let mut affinity = Self {
-            mask_bits: (bytes as u32).saturating_mul(8),
+            mask_bits: 0,
             allowed: 0,
             highest: 0,
         };
-        for (index, word) in mask.iter().enumerate().filter(|(_, word)| **word != 0) {
-            affinity.allowed += word.count_ones();
-            affinity.highest = index as u32 * 64 + (63 - word.leading_zeros());
+        for &word in mask {
+            let mut left = word;
+            while left != 0 {
+                affinity.allowed += 1;
+                affinity.highest = affinity.mask_bits + left.trailing_zeros();
+                left &= left - 1;
+            }
+            affinity.mask_bits += u64::BITS;
         }
-        if affinity.mask_bits == 0 || affinity.mask_bits > MAX_CPUS || affinity.allowed == 0 {
+        if affinity.mask_bits > MAX_CPUS || affinity.allowed == 0 {
             return Self::UNKNOWN;
         }
         affinity
@@ -77,9 +88,10 @@ pub fn possible_vcpus(bound: u32, highest_allowed: u32) -> u32 {
     if cached != 0 {
         return cached;
     }
-    let possible = read_possible()
-        .filter(|&highest| highest >= highest_allowed)
-        .map_or(bound, |highest| (highest + 1).min(bound));
+    let possible = match read_possible() {
+        Some(highest) if highest >= highest_allowed && highest < bound => highest + 1,
+        _ => bound,
+    };
     POSSIBLE.store(possible, Ordering::Relaxed);
     possible
 }
@@ -105,10 +117,10 @@ fn read_possible() -> Option<u32> {
 /// a newline. `None` where the text is not such a list, or was cut.
 fn highest_in_list(text: &[u8]) -> Option<u32> {
     let mut number = None;
-    for (index, byte) in text.iter().enumerate() {
-        match byte {
-            b'0'..=b'9' => {
-                let digit = u32::from(byte - b'0');
+    for index in 0..text.len() {
+        match text.get(index)? {
+            digit @ b'0'..=b'9' => {
+                let digit = u32::from(digit - b'0');
                 number = Some(
                     number
                         .unwrap_or(0_u32)
@@ -117,7 +129,12 @@ fn highest_in_list(text: &[u8]) -> Option<u32> {
                 );
             }
             b'-' | b',' if number.is_some() => number = None,
-            b'\n' if index + 1 == text.len() => return number.filter(|&cpu| cpu < MAX_CPUS),
+            b'\n' if index + 1 == text.len() => {
+                return match number {
+                    Some(cpu) if cpu < MAX_CPUS => number,
+                    _ => None,
+                };
+            }
             _ => return None,
         }
     }
@@ -144,7 +161,7 @@ mod tests {
 
     #[test]
     fn masks() {
-        let mut mask = [0; 128];
+        let mut mask = [0; 4];
         mask[0] = 0b1010;
         mask[1] = 1;
         let affinity = Affinity {
@@ -152,8 +169,9 @@ mod tests {
             allowed: 3,
             highest: 64,
         };
-        assert_eq!(Affinity::from_mask(&mask, 32), affinity);
-        assert_eq!(Affinity::from_mask(&mask, 0), Affinity::UNKNOWN);
-        assert_eq!(Affinity::from_mask(&[0; 128], 32), Affinity::UNKNOWN);
+        assert_eq!(Affinity::from_mask(&mask), affinity);
+        assert_eq!(Affinity::from_mask(&[]), Affinity::UNKNOWN);
+        assert_eq!(Affinity::from_mask(&[0; 4]), Affinity::UNKNOWN);
+        assert_eq!(Affinity::from_mask(&[1; 129]), Affinity::UNKNOWN);
     }
 }

@@ -49,7 +49,7 @@ pub struct Tunables {
     pub debug: bool,
 }
 
-/// A value that is not allowed.
+/// A value that is not allowed. The default is taken instead, the first of what is allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Complaint<'a> {
     /// The variable's name.
@@ -58,109 +58,156 @@ pub struct Complaint<'a> {
     pub value: &'a [u8],
     /// What is allowed, for people.
     pub allowed: &'static str,
-    /// What is taken instead.
-    pub taken: &'static str,
 }
 
-const STRIDE_ALLOWED: &str = "a power of two from 4K to 1G, decimal, with an optional K, M or G";
+/// What every variable's name begins with.
+pub const PREFIX: &str = "VCPU_RT_";
+
+/// A variable and what it may hold: a list, or for the stride a description. The first is the
+/// default.
+struct Variable {
+    name: &'static str,
+    allowed: &'static str,
+}
+
+const STRIDE: usize = 0;
+static VARIABLES: [Variable; 4] = [
+    Variable {
+        name: TUNABLE_STRIDE,
+        allowed: "2M, or another power of two from 4K to 1G",
+    },
+    Variable {
+        name: TUNABLE_GS,
+        allowed: "auto, on, off",
+    },
+    Variable {
+        name: TUNABLE_RSEQ,
+        allowed: "auto, on, own, adopt, off",
+    },
+    Variable {
+        name: TUNABLE_DEBUG,
+        allowed: "0, 1",
+    },
+];
 
 /// Parses the environment's entries, each `NAME=VALUE` without its terminator.
+#[inline(never)]
 pub fn parse<'a>(
     entries: impl Iterator<Item = &'a [u8]>,
     mut complain: impl FnMut(Complaint<'a>),
 ) -> Tunables {
-    let mut seen = Seen::default();
-    let mut tunables = Tunables::default();
+    let mut seen = [false; VARIABLES.len()];
+    // 0 is the default.
+    let mut chosen = [0; VARIABLES.len()];
     for entry in entries {
-        let mut bad = |variable, value, allowed, taken| {
-            complain(Complaint {
-                variable,
-                value,
-                allowed,
-                taken,
-            });
-        };
-        if let Some(value) = first(&mut seen.stride, entry, TUNABLE_STRIDE) {
-            tunables.stride = parse_stride(value);
-            if tunables.stride.is_none() {
-                bad(TUNABLE_STRIDE, value, STRIDE_ALLOWED, "2M");
+        for index in 0..VARIABLES.len() {
+            let variable = &VARIABLES[index];
+            let Some([b'=', value @ ..]) = after(entry, variable.name.as_bytes()) else {
+                continue;
+            };
+            if seen[index] {
+                continue;
             }
-        } else if let Some(value) = first(&mut seen.gs, entry, TUNABLE_GS) {
-            match value {
-                b"auto" => tunables.gs = GsChoice::Auto,
-                b"on" => tunables.gs = GsChoice::On,
-                b"off" => tunables.gs = GsChoice::Off,
-                _ => bad(TUNABLE_GS, value, "auto, on, off", "auto"),
-            }
-        } else if let Some(value) = first(&mut seen.rseq, entry, TUNABLE_RSEQ) {
-            match value {
-                b"auto" | b"on" => tunables.rseq = RseqChoice::Auto,
-                b"own" => tunables.rseq = RseqChoice::Own,
-                b"adopt" => tunables.rseq = RseqChoice::Adopt,
-                b"off" => tunables.rseq = RseqChoice::Off,
-                _ => bad(TUNABLE_RSEQ, value, "auto, on, own, adopt, off", "auto"),
-            }
-        } else if let Some(value) = first(&mut seen.debug, entry, TUNABLE_DEBUG) {
-            match value {
-                b"0" => tunables.debug = false,
-                b"1" => tunables.debug = true,
-                _ => bad(TUNABLE_DEBUG, value, "0, 1", "0"),
+            seen[index] = true;
+            let choice = if index == STRIDE {
+                parse_stride(value)
+            } else {
+                place_in(variable.allowed.as_bytes(), value)
+            };
+            match choice {
+                Some(choice) => chosen[index] = choice,
+                None => complain(Complaint {
+                    variable: variable.name,
+                    value,
+                    allowed: variable.allowed,
+                }),
             }
         }
     }
-    tunables
-}
-
-/// Which variables were met already.
-#[derive(Default)]
-struct Seen {
-    stride: bool,
-    gs: bool,
-    rseq: bool,
-    debug: bool,
-}
-
-/// The value, when `entry` is the first one named `name`.
-fn first<'a>(seen: &mut bool, entry: &'a [u8], name: &str) -> Option<&'a [u8]> {
-    let value = entry.strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
-    if core::mem::replace(seen, true) {
-        None
-    } else {
-        Some(value)
+    let [stride, gs, rseq, debug] = chosen;
+    Tunables {
+        stride: if stride == 0 { None } else { Some(stride) },
+        gs: match gs {
+            1 => GsChoice::On,
+            2 => GsChoice::Off,
+            _ => GsChoice::Auto,
+        },
+        rseq: match rseq {
+            2 => RseqChoice::Own,
+            3 => RseqChoice::Adopt,
+            4 => RseqChoice::Off,
+            _ => RseqChoice::Auto,
+        },
+        debug: debug == 1,
     }
+}
+
+/// What follows `start` in `text`, if it begins so. Byte by byte: comparing slices would link
+/// memcmp into programs that have no other use for it.
+#[inline(never)]
+fn after<'a>(text: &'a [u8], start: &[u8]) -> Option<&'a [u8]> {
+    for index in 0..start.len() {
+        if text.get(index) != start.get(index) {
+            return None;
+        }
+    }
+    text.get(start.len()..)
+}
+
+/// The place of `value` in a list such as `auto, on, off`.
+#[inline(never)]
+fn place_in(list: &[u8], value: &[u8]) -> Option<u64> {
+    let (mut place, mut start, mut end) = (0, 0, 0);
+    while end <= list.len() {
+        if matches!(list.get(end), None | Some(b',')) {
+            if let Some([]) = after(list.get(start..end)?, value) {
+                return Some(place);
+            }
+            place += 1;
+            // Behind comma and space.
+            start = end + 2;
+        }
+        end += 1;
+    }
+    None
 }
 
 /// Bytes, or `None` when the text is not an allowed stride.
+#[inline(never)]
 fn parse_stride(text: &[u8]) -> Option<u64> {
-    let (digits, unit_shift) = match text {
-        [digits @ .., b'K'] => (digits, 10),
-        [digits @ .., b'M'] => (digits, 20),
-        [digits @ .., b'G'] => (digits, 30),
-        digits => (digits, 0),
-    };
-    if digits.is_empty() {
-        return None;
-    }
-    let mut number: u64 = 0;
-    for digit in digits {
-        if !digit.is_ascii_digit() {
+    let (mut number, mut rest) = (0_u64, text);
+    while let [digit @ b'0'..=b'9', behind @ ..] = rest {
+        number = number * 10 + u64::from(digit - b'0');
+        // This bound also keeps the sums from overflowing.
+        if number > STRIDE_MAXIMUM {
             return None;
         }
-        number = number
-            .checked_mul(10)?
-            .checked_add(u64::from(digit - b'0'))?;
+        rest = behind;
     }
-    let bytes = number.checked_mul(1 << unit_shift)?;
+    let unit_shift = match rest {
+        [] => 0,
+        [b'K'] => 10,
+        [b'M'] => 20,
+        [b'G'] => 30,
+        _ => return None,
+    };
+    let bytes = number << unit_shift;
+    // No digits at all are 0, which is below the minimum.
     (bytes.is_power_of_two() && (STRIDE_MINIMUM..=STRIDE_MAXIMUM).contains(&bytes)).then_some(bytes)
 }
 
 /// The stride to ask for: the tunable's or the default, raised to what the program declares,
 /// which is rounded up to a power of two and bounded by the largest allowed stride.
 pub fn stride(tunable: Option<u64>, declared_minimum: u64) -> u64 {
-    let minimum = declared_minimum
-        .clamp(STRIDE_MINIMUM, STRIDE_MAXIMUM)
-        .next_power_of_two();
-    tunable.unwrap_or(STRIDE_DEFAULT).max(minimum)
+    let mut stride = tunable.unwrap_or(STRIDE_DEFAULT);
+    if stride < STRIDE_MINIMUM {
+        stride = STRIDE_MINIMUM;
+    }
+    // Doubled from one power of two to the next, up to the largest.
+    while stride < declared_minimum && stride < STRIDE_MAXIMUM {
+        stride *= 2;
+    }
+    stride
 }
 
 #[cfg(test)]
@@ -222,6 +269,26 @@ mod tests {
         ]);
         assert_eq!(tunables, Tunables::default());
         assert_eq!(complaints[0].value, b"=off");
+    }
+
+    #[test]
+    fn places_in_a_list() {
+        let list = "auto, on, off";
+        for (value, place) in [("auto", Some(0)), ("on", Some(1)), ("off", Some(2))] {
+            assert_eq!(place_in(list.as_bytes(), value.as_bytes()), place);
+        }
+        for value in [
+            "", "aut", "autoo", "o", "of", "offf", ",", " on", "auto,", "on, off",
+        ] {
+            assert_eq!(place_in(list.as_bytes(), value.as_bytes()), None, "{value}");
+        }
+    }
+
+    #[test]
+    fn every_name_has_the_prefix() {
+        for variable in &VARIABLES {
+            assert!(variable.name.starts_with(PREFIX));
+        }
     }
 
     #[test]

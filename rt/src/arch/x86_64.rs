@@ -3,5 +3,6 @@
 
 pub mod entry;
 pub mod memory;
+pub mod string;
 pub mod thread;
 pub mod thread_local;

@@ -6,6 +6,7 @@ use core::ptr;
 
 use linux_raw_sys::elf_uapi::elf64_phdr;
 
+use crate::arch::string;
 use crate::tls::TlsLayout;
 
 struct Image {
@@ -27,12 +28,11 @@ static IMAGE: ImageCell = ImageCell(UnsafeCell::new(Image {
     layout: TlsLayout::EMPTY,
 }));
 
-/// Remembers the image.
+/// Remembers the image. Without a PT_TLS segment it is not called, and the image stays empty.
 ///
 /// # Safety
 /// Called once, while the process has one thread.
-pub unsafe fn start(load_base: usize, segment: Option<&elf64_phdr>, layout: TlsLayout) {
-    let Some(segment) = segment else { return };
+pub unsafe fn start(load_base: usize, segment: &elf64_phdr, layout: TlsLayout) {
     // SAFETY: one thread, and no reference to it exists yet.
     unsafe {
         *IMAGE.0.get() = Image {
@@ -61,18 +61,12 @@ pub fn layout() -> TlsLayout {
 #[inline]
 pub unsafe fn fill(pointer: usize) {
     let image = image();
-    if image.memory_size == 0 {
-        return;
-    }
     let to = ptr::with_exposed_provenance_mut::<u8>(pointer - image.layout.image_offset);
     let from = ptr::with_exposed_provenance::<u8>(image.source);
-    // SAFETY: the program's own segment; p_filesz <= p_memsz <= image_offset.
+    // SAFETY: the program's own segment; p_filesz <= p_memsz <= image_offset. Without one all of
+    // them are 0.
     unsafe {
-        ptr::copy_nonoverlapping(from, to, image.file_size);
-        ptr::write_bytes(
-            to.add(image.file_size),
-            0,
-            image.memory_size - image.file_size,
-        );
+        string::copy(from, to, image.file_size);
+        string::zero(to.add(image.file_size), image.memory_size - image.file_size);
     }
 }

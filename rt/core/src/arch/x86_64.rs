@@ -21,9 +21,11 @@ mod set_rseq_cs;
 
 /// Makes a system call of up to four arguments; unused ones are passed as 0.
 ///
+/// Always inlined: arguments in an array and a result by pointer take more bytes than the call.
+///
 /// # Safety
 /// As for the call itself: the kernel reads and writes what the arguments point to.
-#[inline]
+#[inline(always)]
 pub unsafe fn syscall(number: u32, arguments: [usize; 4]) -> Result<usize, Errno> {
     let result: isize;
     // SAFETY: the caller vouches for the call. The kernel clobbers rcx and r11 and returns in
@@ -45,9 +47,10 @@ pub unsafe fn syscall(number: u32, arguments: [usize; 4]) -> Result<usize, Errno
         );
     }
     // The kernel's errors are -4095..=-1 (include/linux/err.h, MAX_ERRNO).
-    match result {
-        -4095..=-1 => Err(Errno::from_raw_os_error(result.unsigned_abs() as i32)),
-        _ => Ok(result.cast_unsigned()),
+    if result.cast_unsigned() >= (-4095_isize).cast_unsigned() {
+        Err(Errno::from_raw_os_error(result.unsigned_abs() as i32))
+    } else {
+        Ok(result.cast_unsigned())
     }
 }
 
@@ -65,6 +68,31 @@ pub fn thread_pointer() -> usize {
         );
     }
     pointer
+}
+
+/// Start and end of the section `vcpu_rt_start`, see [`crate::hook`]; equal where there is none.
+///
+/// The linker defines both symbols where it kept a part of that section. They are weak, so that a
+/// program without one links: then both stand for the same address, whichever the linker takes
+/// for an undefined weak symbol. Hidden: not looked for in other objects of the process.
+#[inline(always)]
+pub fn hook_bounds() -> (usize, usize) {
+    let (start, end);
+    // SAFETY: two addresses relative to %rip; no memory, stack or flags.
+    unsafe {
+        asm!(
+            ".weak __start_vcpu_rt_start",
+            ".hidden __start_vcpu_rt_start",
+            ".weak __stop_vcpu_rt_start",
+            ".hidden __stop_vcpu_rt_start",
+            "lea {start}, [rip + __start_vcpu_rt_start]",
+            "lea {end}, [rip + __stop_vcpu_rt_start]",
+            start = out(reg) start,
+            end = out(reg) end,
+            options(pure, nomem, nostack, preserves_flags),
+        );
+    }
+    (start, end)
 }
 
 /// Reads the 32-bit field at `OFFSET` of the calling thread's struct rseq, in one instruction.
