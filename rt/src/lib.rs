@@ -5,7 +5,7 @@
 //! `%fs`, gives the process per-vCPU data, and publishes the table `vcpu_abi` by which other
 //! libraries find both. See `docs/runtime.md` for the boot order and the thread block.
 //!
-//! ```ignore
+//! ```text
 //! #![cfg_attr(not(test), no_std)]
 //! #![cfg_attr(not(test), no_main)]
 //!

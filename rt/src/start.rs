@@ -293,7 +293,7 @@ fn complain(complaint: tunables::Complaint<'_>) {
         .value(complaint.value.get(..64).unwrap_or(complaint.value))
         .text(" is not allowed (")
         .text(complaint.allowed)
-        .text("); the first is used")
+        .text("); the default is used")
         .print();
 }
 

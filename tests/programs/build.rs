@@ -3,10 +3,11 @@
 //! form, and with stack protectors, as distributions build C.
 
 /// The programs with thread-locals in C, and the alignment in bytes that each asks for.
-const THREAD_LOCALS: [(&str, &str); 3] = [
+const THREAD_LOCALS: [(&str, &str); 4] = [
     ("tls_plain", "64"),
     ("tls_page", "4096"),
     ("tls_wide", "8192"),
+    ("tls_huge", "65536"),
 ];
 
 fn main() {

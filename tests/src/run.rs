@@ -52,7 +52,7 @@ fn c_string(text: impl AsRef<OsStr>) -> CString {
 }
 
 impl Run {
-    /// The program at `path`, with its path as argv[0], an empty environment, an empty stdin and
+    /// The program at `path`, with its path as `argv[0]`, an empty environment, an empty stdin and
     /// a time limit of 60 seconds.
     pub fn new(path: impl AsRef<Path>) -> Self {
         let path = c_string(path.as_ref());
@@ -78,7 +78,7 @@ impl Run {
         self
     }
 
-    /// Replaces the whole of argv, argv[0] included.
+    /// Replaces the whole of argv, `argv[0]` included.
     pub fn argv(mut self, arguments: Vec<CString>) -> Self {
         self.arguments = arguments;
         self

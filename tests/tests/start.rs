@@ -82,7 +82,12 @@ fn arguments(form: Form) -> Result<(), String> {
 }
 
 fn thread_locals(form: Form) -> Result<(), String> {
-    for (program, alignment) in [("tls_plain", 64), ("tls_page", 4096), ("tls_wide", 8192)] {
+    for (program, alignment) in [
+        ("tls_plain", 64),
+        ("tls_page", 4096),
+        ("tls_wide", 8192),
+        ("tls_huge", 65536),
+    ] {
         let outcome = run(form, program, &[])?.exits(PASSED);
         assert_eq!(outcome.number("alignment"), alignment);
     }

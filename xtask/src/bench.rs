@@ -100,8 +100,7 @@ pub fn foundation(json: Option<&Path>) -> Result<ExitCode> {
     })
 }
 
-/// What the figures belong to. Other work on the machine widens the intervals, and on the sibling
-/// of a hyperthread it changes what a short loop is bound by.
+/// What the figures belong to, and how busy the machine was: other work widens the intervals.
 fn machine() -> Result<String> {
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease")?;
     let load = fs::read_to_string("/proc/loadavg")?;

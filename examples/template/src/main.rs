@@ -18,7 +18,11 @@ fn main() -> i32 {
     for argument in env::args() {
         count.add(length(argument.to_bytes()));
     }
-    println!("{} bytes of arguments, counted on mm_cid {}", count.sum(), rseq::mm_cid());
+    println!(
+        "{} bytes of arguments, counted on mm_cid {}",
+        count.sum(),
+        rseq::mm_cid()
+    );
     0
 }
 

@@ -42,17 +42,23 @@ mod c {
 }
 
 /// An address that the linker must keep.
-struct Address(*const ());
+struct Address(#[expect(dead_code, reason = "the linker reads it")] *const ());
 
 // SAFETY: nobody follows the pointer.
 unsafe impl Sync for Address {}
 
-/// The compiler sees both ends of these calls and would leave nothing of the symbols.
+/// The compiler sees both ends of calls to these and would leave nothing of the symbols.
 #[used]
-static KEPT: [Address; 3] = [
+static KEPT: [Address; 9] = [
     Address(c::vcpu_alloc as *const ()),
     Address(c::vcpu_free as *const ()),
     Address(c::vcpu_fence as *const ()),
+    Address(c::memcpy as *const ()),
+    Address(c::memmove as *const ()),
+    Address(c::memset as *const ()),
+    Address(c::memcmp as *const ()),
+    Address(c::bcmp as *const ()),
+    Address(c::strlen as *const ()),
 ];
 
 const EBUSY: c_int = -16;
