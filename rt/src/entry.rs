@@ -105,6 +105,7 @@ macro_rules! __entry {
                 stack: *const usize,
                 load_base: usize,
                 unsupported: u32,
+                room: usize,
             ) -> ! {
                 if super::__VCPU_RT_KEEP_TABLE {
                     FILL_TABLE.keep();
@@ -116,7 +117,7 @@ macro_rules! __entry {
                     environ: &environ,
                 };
                 // SAFETY: called once, first of all, with what the entry functions found.
-                unsafe { $crate::start::run(stack, load_base, unsupported, &program) }
+                unsafe { $crate::start::run(stack, load_base, unsupported, room, &program) }
             }
 
             /// See `vcpu_abi::AllocFn`.

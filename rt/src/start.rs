@@ -113,10 +113,16 @@ impl Iterator for AuxvPairs {
 /// Inlined, so that the program's statics are constants here.
 ///
 /// # Safety
-/// Called once, first of all, with the initial stack pointer, the load base, and the type of a
-/// relocation that was not applied, or 0. `program` is the only user of its statics so far.
+/// Called once, first of all, with the initial stack pointer, the load base, the type of a
+/// relocation that was not applied, or 0, and `ROOM_BYTES` of the stack, aligned to 256. `program` is the only user of its statics so far.
 #[inline(always)]
-pub unsafe fn run(stack: *const usize, load_base: usize, unsupported: u32, program: &Program) -> ! {
+pub unsafe fn run(
+    stack: *const usize,
+    load_base: usize,
+    unsupported: u32,
+    room: usize,
+    program: &Program,
+) -> ! {
     // SAFETY: by the caller's word.
     let initial = &unsafe { InitialStack::read(stack, load_base) };
     let auxv = &initial.auxv;
@@ -131,7 +137,7 @@ pub unsafe fn run(stack: *const usize, load_base: usize, unsupported: u32, progr
         );
     }
     // SAFETY: one thread, no block yet.
-    let block = unsafe { create_main_block(initial) };
+    let block = unsafe { create_main_block(initial, room) };
     // SAFETY: the vectors of the initial stack, which last as long as the process.
     unsafe {
         env::start(
@@ -166,18 +172,18 @@ pub unsafe fn run(stack: *const usize, load_base: usize, unsupported: u32, progr
     process::exit((program.main)())
 }
 
-/// Stage 3. The block lies in .bss when it fits there, which saves a system call.
+/// Room for the main thread's block and a TLS image of up to 256 bytes, on the initial stack.
+pub const ROOM_BYTES: usize = 768;
+const ROOM_FOR_IMAGE: usize = ROOM_BYTES - size_of::<ThreadBlock>();
+
+/// Stage 3. The block lies in `room` when it fits there, on the initial stack, whose page the kernel
+/// has touched already: a page of .bss would be one more fault, a mapping one more system call.
 ///
 /// # Safety
-/// Called once, while the process has one thread and no thread pointer.
+/// Called once, while the process has one thread and no thread pointer. At `room` are
+/// `ROOM_BYTES`, aligned as a block, until the process ends.
 #[inline(always)]
-unsafe fn create_main_block(initial: &InitialStack) -> &'static ThreadBlock {
-    #[repr(C, align(256))]
-    struct Room(UnsafeCell<[u8; 1536]>);
-    // SAFETY: used here, once.
-    unsafe impl Sync for Room {}
-    static ROOM: Room = Room(UnsafeCell::new([0; 1536]));
-
+unsafe fn create_main_block(initial: &InitialStack, room: usize) -> &'static ThreadBlock {
     let mut layout = TlsLayout::EMPTY;
     if let Some(segment) = initial.segments.tls {
         let (p_vaddr, p_memsz) = (segment.p_vaddr as usize, segment.p_memsz as usize);
@@ -188,8 +194,8 @@ unsafe fn create_main_block(initial: &InitialStack) -> &'static ThreadBlock {
         // SAFETY: one thread.
         unsafe { crate::thread::image::start(initial.load_base, segment, layout) };
     }
-    let mut room = ROOM.0.get().addr()..ROOM.0.get().addr() + size_of::<Room>();
-    if layout.bytes() > size_of::<Room>() {
+    let mut end = room + ROOM_BYTES;
+    if layout.align > align_of::<ThreadBlock>() || layout.image_offset > ROOM_FOR_IMAGE {
         let protection = ProtFlags::READ | ProtFlags::WRITE;
         // SAFETY: a new mapping: it replaces nothing.
         let mapped = unsafe {
@@ -201,13 +207,11 @@ unsafe fn create_main_block(initial: &InitialStack) -> &'static ThreadBlock {
             )
         };
         match mapped {
-            Ok(base) => room = base.addr()..base.expose_provenance() + layout.bytes(),
+            Ok(base) => end = base.expose_provenance() + layout.bytes(),
             Err(_) => stop("no memory for thread-local storage"),
         }
-    } else {
-        let _exposed_for_the_pointer_below = ROOM.0.get().expose_provenance();
     }
-    let pointer = layout.thread_pointer_below(room.end);
+    let pointer = layout.thread_pointer_below(end);
     // SAFETY: stages 0 and 1 found the segment, and the room holds layout and block. AT_RANDOM
     // is 16 bytes on the initial stack.
     unsafe {

@@ -9,6 +9,8 @@ use linux_raw_sys::general::{
     __NR_close, __NR_openat, __NR_read, __NR_sched_getaffinity, AT_FDCWD, O_CLOEXEC, O_RDONLY,
 };
 
+use rustix::io::Errno;
+
 use crate::arch;
 
 /// The most CPUs that Linux supports on x86-64 (CONFIG_NR_CPUS, `arch/x86/Kconfig`).
@@ -34,10 +36,29 @@ impl Affinity {
         highest: 0,
     };
 
-    /// Asks the kernel.
+    /// Asks the kernel. First for few CPUs: the buffer for the most that there can be may be the
+    /// first thing that touches another page of the stack.
     pub fn of_this_thread() -> Self {
-        // Not zeroed: that would be a call of memset for a kilobyte, of which few bytes are used.
-        let mut mask = [const { MaybeUninit::<u64>::uninit() }; MAX_CPUS as usize / 64];
+        match Self::ask::<16>() {
+            Ok(affinity) => affinity,
+            Err(Errno::INVAL) => Self::of_this_thread_on_a_large_machine(),
+            Err(_) => Self::UNKNOWN,
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn of_this_thread_on_a_large_machine() -> Self {
+        match Self::ask::<{ MAX_CPUS as usize / 64 }>() {
+            Ok(affinity) => affinity,
+            Err(_) => Self::UNKNOWN,
+        }
+    }
+
+    /// sched_getaffinity(2) with a mask of so many words. EINVAL: the kernel's is longer.
+    fn ask<const WORDS: usize>() -> Result<Self, Errno> {
+        // Not zeroed: that would be a call of memset.
+        let mut mask = [const { MaybeUninit::<u64>::uninit() }; WORDS];
         let arguments = [
             0,
             size_of_val(&mask),
@@ -45,13 +66,10 @@ impl Affinity {
             0,
         ];
         // SAFETY: the kernel writes at most `size_of_val(&mask)` bytes to the mask.
-        match unsafe { arch::syscall(__NR_sched_getaffinity, arguments) } {
-            // SAFETY: the call returns how many bytes it wrote: whole words, at most all of them.
-            Ok(bytes) => Self::from_mask(unsafe {
-                slice::from_raw_parts(mask.as_ptr().cast(), bytes / size_of::<u64>())
-            }),
-            Err(_) => Self::UNKNOWN,
-        }
+        let bytes = unsafe { arch::syscall(__NR_sched_getaffinity, arguments)? };
+        // SAFETY: the call returns how many bytes it wrote: whole words, at most all of them.
+        let words = unsafe { slice::from_raw_parts(mask.as_ptr().cast(), bytes / 8) };
+        Ok(Self::from_mask(words))
     }
 
     /// `mask` is the kernel's, as long as the kernel has it.

@@ -6,7 +6,7 @@
 //! not relocated yet and that linkers do not always relax to direct calls.
 
 /// Emits `_start` and `__libc_start_main`, which relocate the program and call `$boot(stack,
-/// load_base, unsupported)`.
+/// load_base, unsupported, room)`.
 ///
 /// `stack` is the kernel's initial stack pointer (argc, argv, NULL, envp, NULL, auxv). `load_base`
 /// is by how much the program was moved, 0 when it is not PIE. `unsupported` is 0, or the type of a
@@ -18,7 +18,8 @@
 ///   crt1.o and the weak `_start` here takes its place. `main` is what crt1.o passes on and nobody
 ///   calls: it is defined so that the link succeeds.
 /// - Nobody is returned to, so every register is free. %rbp is zeroed so that frame-pointer walks
-///   end here (psABI, "Process Initialization"), and the stack is aligned to 16 before the call.
+///   end here (psABI, "Process Initialization"). `room` is memory on the stack, aligned to 256, for
+///   the main thread's block: `$boot` never returns, so it lasts as long as the process.
 ///
 /// The relocation, in registers alone:
 /// - `_DYNAMIC` is weak: an executable without a dynamic section is not PIE, and needs none. One
@@ -56,8 +57,10 @@ macro_rules! __start_functions {
             "lea rdi, [rdx - 8]",
             "2:",
             "xor ebp, ebp",
-            "and rsp, -16",
-            // rdi = stack, rsi = load base, edx = unsupported type: arguments of boot.
+            "sub rsp, {room}",
+            "and rsp, -256",
+            // rdi = stack, rsi = load base, edx = unsupported type: arguments of boot, and last
+            // rcx = room.
             "xor esi, esi",
             "xor edx, edx",
             ".weak _DYNAMIC",
@@ -173,6 +176,7 @@ macro_rules! __start_functions {
             "je 9f",
             "mov edx, 37",
             "9:",
+            "mov rcx, rsp",
             "call {boot}",
             "ud2",
             ".cfi_endproc",
@@ -185,6 +189,7 @@ macro_rules! __start_functions {
             ".size main, . - main",
             ".popsection",
             boot = sym $boot,
+            room = const $crate::start::ROOM_BYTES,
         );
     };
 }
