@@ -127,7 +127,7 @@ pub unsafe fn run(
     let initial = &unsafe { InitialStack::read(stack, load_base) };
     let auxv = &initial.auxv;
     if auxv.interpreter_base != 0 {
-        stop("this program was linked for a dynamic loader; link it static");
+        stop("linked for a dynamic loader; link it static");
     }
     if unsupported != 0 {
         stop_with(
@@ -189,7 +189,7 @@ unsafe fn create_main_block(initial: &InitialStack, room: usize) -> &'static Thr
         let (p_vaddr, p_memsz) = (segment.p_vaddr as usize, segment.p_memsz as usize);
         match TlsLayout::of_segment(p_vaddr, p_memsz, segment.p_align as usize) {
             Some(of_segment) => layout = of_segment,
-            None => stop("PT_TLS has a bad size or alignment"),
+            None => stop("bad size or alignment of PT_TLS"),
         }
         // SAFETY: one thread.
         unsafe { crate::thread::image::start(initial.load_base, segment, layout) };
@@ -208,7 +208,7 @@ unsafe fn create_main_block(initial: &InitialStack, room: usize) -> &'static Thr
         };
         match mapped {
             Ok(base) => end = base.expose_provenance() + layout.bytes(),
-            Err(_) => stop("no memory for thread-local storage"),
+            Err(_) => stop("no memory for PT_TLS"),
         }
     }
     let pointer = layout.thread_pointer_below(end);
