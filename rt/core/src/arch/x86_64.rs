@@ -5,6 +5,7 @@
 
 use core::arch::asm;
 use core::ptr::NonNull;
+use core::sync::atomic::Ordering;
 
 use rustix::io::Errno;
 use vcpu_abi::{RSEQ_OFFSET, RSEQ_SIG, Rseq};
@@ -169,7 +170,7 @@ macro_rules! add_in_section {
                     set_rseq_cs!("{index}", "{rseq_cs}", "5f"),
                     "2:",
                     "mov {index:e}, fs:[{id}]",
-                    "cmp {index:e}, dword ptr [rip + {bound}]",
+                    "cmp {index:e}, {bound:e}",
                     "jae {out_of_range}",
                     "shl {index}, cl",
                     "add qword ptr [{word} + {index}], {value}",
@@ -197,7 +198,7 @@ macro_rules! add_in_section {
                     index = out(reg) _,
                     word = in(reg) word.as_ptr(),
                     value = in(reg) value,
-                    bound = sym $bound,
+                    bound = in(reg) $bound.load(Ordering::Relaxed),
                     in("cl") stride_shift as u8,
                     rseq_cs = const RSEQ_OFFSET + Rseq::RSEQ_CS_OFFSET,
                     id = const RSEQ_OFFSET + $index,
