@@ -49,7 +49,7 @@ impl<T> LocalKey<T> {
 }
 
 /// Declares thread-local variables: `thread_local! { static NAME: Type = initial; }`, used by
-/// [`NAME.with(|value| ..)`](LocalKey::with), at module level. Only in programs started by [`entry!`]: in a test
+/// [`NAME.with(|value| ..)`](LocalKey::with), at module level. Only in programs started by [`entry!`](crate::entry!): in a test
 /// build, which std starts, use std's own.
 #[macro_export]
 macro_rules! thread_local {

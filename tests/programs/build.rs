@@ -12,7 +12,12 @@ const THREAD_LOCALS: [(&str, &str); 4] = [
 
 fn main() {
     println!("cargo::rerun-if-changed=c");
+    println!("cargo::rerun-if-changed=../../abi/include/vcpu_rt.h");
     object().file("c/guard.c").compile("vcpu_test_guard");
+    object()
+        .file("c/lean.c")
+        .include("../../abi/include")
+        .compile("vcpu_test_lean");
     for (name, alignment) in THREAD_LOCALS {
         let mut object = object();
         object

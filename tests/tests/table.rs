@@ -14,6 +14,12 @@ use vcpu_tests::run::{Outcome, Run};
 fn main() {
     let mut cases = Vec::new();
     for form in [Form::DEFAULT, Form::OPPOSITE] {
+        for program in ["lean_table", "lean_areas"] {
+            cases.push(Case::new(format!("{form}::{program}"), move || {
+                Run::new(form.program(program)?).run().exits(PASSED);
+                Ok::<(), String>(())
+            }));
+        }
         cases.push(
             Case::new(format!("{form}::fields"), move || fields(form))
                 .needs(confine::kernel_has_rseq()),
