@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Finds out whether addresses are fixed, from the flags that cargo gives to rustc.
 //!
-//! `cfg(relocation_model)` is unstable, and the section of an addition is a fifth faster where the
+//! `cfg(relocation_model)` is unstable, and the section of an addition is shorter where the
 //! descriptor's address is an immediate (docs/decisions/0005-fixed-addresses.md).
 
 use std::env;
