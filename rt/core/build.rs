@@ -24,6 +24,8 @@ fn has_fixed_addresses(flags: &str) -> bool {
             .strip_prefix("-C")
             .or(flag.strip_prefix("--codegen="))
             .unwrap_or(flag);
+        // rustc takes `relocation_model` as well.
+        let option = &option.replace('_', "-");
         if let Some(model) = option.strip_prefix("relocation-model=") {
             is_static = model == "static";
         } else if let Some(model) = option.strip_prefix("code-model=") {

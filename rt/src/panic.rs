@@ -13,12 +13,21 @@ use crate::process::{abort, exit_group};
 /// The exit status of a panic, as a Rust program with std has it.
 pub const PANIC_STATUS: i32 = 101;
 
+/// The block of the thread that panicked first; 0 before.
+static PANICKING: AtomicUsize = AtomicUsize::new(0);
+
+/// In a fork child: another thread's panic did not come along.
+pub(crate) fn forget_other_threads() {
+    let own = core::ptr::from_ref(ThreadBlock::current()).addr();
+    if PANICKING.load(Ordering::Relaxed) != own {
+        PANICKING.store(0, Ordering::Relaxed);
+    }
+}
+
 /// Prints thread, location and message on standard error and ends the process with status 101.
 /// Nothing is unwound, and `at_exit` functions do not run.
 #[doc(hidden)]
 pub fn panic(info: &PanicInfo<'_>) -> ! {
-    // The block of the thread that panicked first.
-    static PANICKING: AtomicUsize = AtomicUsize::new(0);
     let own = core::ptr::from_ref(ThreadBlock::current()).addr();
     match PANICKING.compare_exchange(0, own, Ordering::Relaxed, Ordering::Relaxed) {
         Ok(_) => crate::thread::current().with_name(|name| match info.location() {
@@ -32,10 +41,9 @@ pub fn panic(info: &PanicInfo<'_>) -> ! {
         }),
         // A panic while one is printed (a Display that panics) would not end.
         Err(first) if first == own => {}
-        // The first one's line comes out whole, and then the process ends.
-        Err(_) => loop {
-            crate::thread::sleep(core::time::Duration::from_secs(3600));
-        },
+        // Time for the first one's line to come out whole, which ends the process; but its message
+        // may be waiting for something that this thread holds.
+        Err(_) => crate::thread::sleep(core::time::Duration::from_secs(1)),
     }
     exit_group(PANIC_STATUS)
 }

@@ -239,6 +239,7 @@ pub unsafe fn fork() -> Result<Fork, Errno> {
             .cast_unsigned();
         ThreadBlock::current().tid.store(tid, Ordering::Relaxed);
         cache::forget_unfinished();
+        crate::panic::forget_other_threads();
         // Another thread's exit did not come along: the child may have its own.
         let own = core::ptr::from_ref(ThreadBlock::current()).addr();
         if EXITING.load(Ordering::Relaxed) != own {

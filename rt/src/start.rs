@@ -126,7 +126,7 @@ pub unsafe fn run(
     // SAFETY: by the caller's word.
     let initial = &unsafe { InitialStack::read(stack, load_base) };
     let auxv = &initial.auxv;
-    if auxv.interpreter_base != 0 {
+    if unsupported == NEEDS_LOADER {
         stop("linked for a dynamic loader; link it static");
     }
     if unsupported != 0 {
@@ -171,6 +171,9 @@ pub unsafe fn run(
     unsafe { process::run_init_arrays() };
     process::exit((program.main)())
 }
+
+/// Stands for the type of a relocation where the program has PT_INTERP.
+pub const NEEDS_LOADER: u32 = u32::MAX;
 
 /// Room for the main thread's block and a TLS image of up to 256 bytes, on the initial stack.
 pub const ROOM_BYTES: usize = 768;

@@ -121,7 +121,6 @@ proptest! {
         prop_assert_eq!(auxv, Auxv {
             program_headers: value(3),
             program_header_count: value(5),
-            interpreter_base: value(7),
             random: value(25),
             secure: value(23) != 0,
             fsgsbase: value(26) & 2 != 0,

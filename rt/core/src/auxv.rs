@@ -15,8 +15,6 @@ pub struct Auxv {
     pub program_headers: usize,
     /// AT_PHNUM: how many there are.
     pub program_header_count: usize,
-    /// AT_BASE: where the dynamic loader is; 0 in a static program.
-    pub interpreter_base: usize,
     /// AT_RANDOM: address of 16 random bytes.
     pub random: usize,
     /// AT_SECURE: set-user-ID, set-group-ID, capabilities or an LSM: do not trust the environment.
@@ -47,7 +45,6 @@ impl Auxv {
                 uapi::AT_NULL => break,
                 uapi::AT_PHDR => auxv.program_headers = value,
                 uapi::AT_PHNUM => auxv.program_header_count = value,
-                uapi::AT_BASE => auxv.interpreter_base = value,
                 uapi::AT_RANDOM => auxv.random = value,
                 uapi::AT_SECURE => auxv.secure = value != 0,
                 uapi::AT_HWCAP2 => auxv.fsgsbase = value & HWCAP2_FSGSBASE != 0,

@@ -10,7 +10,8 @@
 ///
 /// `stack` is the kernel's initial stack pointer (argc, argv, NULL, envp, NULL, auxv). `load_base`
 /// is by how much the program was moved, 0 when it is not PIE. `unsupported` is 0, or the type of a
-/// relocation that only a loader could apply (psABI x86-64, "Relocation Types"; 37 is an IFUNC).
+/// relocation that only a loader could apply (psABI x86-64, "Relocation Types"; 37 is an IFUNC), or
+/// `NEEDS_LOADER`.
 ///
 /// Who calls:
 /// - The linker's crt1.o has a `_start` of its own, which calls `__libc_start_main(main, argc,
@@ -23,7 +24,7 @@
 ///
 /// The relocation, in registers alone:
 /// - `_DYNAMIC` is weak: an executable without a dynamic section is not PIE, and needs none. One
-///   with PT_INTERP was relocated by its loader already; `$boot` refuses to run it.
+///   with PT_INTERP is a loader's business; `$boot` refuses to run it.
 /// - GNU ld's static-pie has no PT_PHDR, so the load base is what `_DYNAMIC` was moved by from
 ///   PT_DYNAMIC's p_vaddr. The program headers are found from the ELF header, `__ehdr_start`.
 /// - RELATIVE entries of DT_RELA and DT_JMPREL (GNU ld keeps IRELATIVE there), then DT_RELR (gABI):
@@ -69,13 +70,14 @@ macro_rules! __start_functions {
             "test rbx, rbx",
             "jz 8f",
             // Program headers: PT_INTERP (3) ends this, PT_DYNAMIC (2) gives the base.
+            ".weak __ehdr_start",
             ".hidden __ehdr_start",
             "lea r8, [rip + __ehdr_start]",
             "movzx ecx, word ptr [r8 + 56]", // e_phnum
             "add r8, [r8 + 32]",             // e_phoff
             "3:",
             "cmp dword ptr [r8], 3",
-            "je 9f",
+            "je 7f",
             "cmp dword ptr [r8], 2",
             "jne 4f",
             "mov rsi, rbx",
@@ -167,6 +169,9 @@ macro_rules! __start_functions {
             "29:",
             "add rcx, 63 * 8",
             "jmp 25b",
+            "7:",
+            "mov edx, {loader}",
+            "jmp 9f",
             // Not PIE: IRELATIVE (37) is all there can be.
             "8:",
             ".weak __rela_iplt_start",
@@ -190,6 +195,7 @@ macro_rules! __start_functions {
             ".popsection",
             boot = sym $boot,
             room = const $crate::start::ROOM_BYTES,
+            loader = const $crate::start::NEEDS_LOADER,
         );
     };
 }
