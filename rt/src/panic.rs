@@ -30,15 +30,17 @@ pub(crate) fn forget_other_threads() {
 pub fn panic(info: &PanicInfo<'_>) -> ! {
     let own = core::ptr::from_ref(ThreadBlock::current()).addr();
     match PANICKING.compare_exchange(0, own, Ordering::Relaxed, Ordering::Relaxed) {
-        Ok(_) => crate::thread::current().with_name(|name| match info.location() {
-            Some(location) => {
-                crate::eprintln!(
-                    "thread '{name}' panicked at {location}:\n{}",
-                    info.message()
-                );
-            }
-            None => crate::eprintln!("thread '{name}' panicked:\n{}", info.message()),
-        }),
+        // In two pieces: if the message's Display panics as well, the location is out.
+        Ok(_) => {
+            crate::thread::current().with_name(|name| {
+                let name = if name.is_empty() { "<unnamed>" } else { name };
+                match info.location() {
+                    Some(location) => crate::eprintln!("thread '{name}' panicked at {location}:"),
+                    None => crate::eprintln!("thread '{name}' panicked:"),
+                }
+            });
+            crate::eprintln!("{}", info.message());
+        }
         // A panic while one is printed (a Display that panics) would not end.
         Err(first) if first == own => {}
         // Time for the first one's line to come out whole, which ends the process; but its message

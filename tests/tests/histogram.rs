@@ -40,6 +40,8 @@ fn main() {
             .needs(confine::root())
             .needs(confine::nobody_reaches_the_target_directory()),
     );
+    cases.push(Case::new("full_output", full_output));
+    cases.push(Case::new("file_without_size", file_without_size));
     cases.push(Case::new("truncated_while_read", truncated_while_read));
     cases.push(Case::new("changed_while_checked", changed_while_checked));
     case::run(cases)
@@ -312,10 +314,39 @@ fn truncated_while_read() -> Result<(), String> {
         stderr.contains("large") && stderr.contains("truncated"),
         "{stderr}"
     );
-    assert!(
-        summary(&stdout).starts_with("files 1, bytes 8, lines 1,"),
-        "{stdout}"
-    );
+    // What was counted before stays: `large: was truncated ..: N of M bytes counted`.
+    let counted: u64 = stderr
+        .rsplit_once(": ")
+        .and_then(|(_, told)| told.split(' ').next()?.parse().ok())
+        .expect("the line tells how many bytes were counted");
+    let expected = format!("files 1, bytes {}, lines 1,", counted + 8);
+    assert!(summary(&stdout).starts_with(&expected), "{stdout}{stderr}");
+    Ok(())
+}
+
+/// What cannot be printed is not lost in silence.
+fn full_output() -> Result<(), String> {
+    let full = File::options()
+        .write(true)
+        .open("/dev/full")
+        .map_err(|error| error.to_string())?;
+    let child = Command::new(Form::DEFAULT.program("histogram")?)
+        .arg("--help")
+        .stdout(full)
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(|error| error.to_string())?;
+    let (_, stderr, status) = output(child)?;
+    assert_eq!(status, Some(FILE_FAILED), "{stderr}");
+    assert!(stderr.contains("standard output"), "{stderr}");
+    Ok(())
+}
+
+/// procfs tells no sizes, so such a file is not empty although it seems so.
+fn file_without_size() -> Result<(), String> {
+    let run = Run::new(Form::DEFAULT.program("histogram")?).arg("/proc/self/maps");
+    let outcome = run.run().exits(FILE_FAILED);
+    assert!(outcome.stderr.contains("no size"), "{}", outcome.stderr);
     Ok(())
 }
 

@@ -174,6 +174,12 @@ fn panic(form: Form) -> Result<(), String> {
             outcome.stderr
         );
     }
+    let outcome = run(form, "exits", &["panic-in-panic"])?.exits(101);
+    assert!(
+        outcome.stderr.contains("src/bin/exits.rs:"),
+        "the place is told even where the message cannot be: {}",
+        outcome.stderr
+    );
     let outcome = run(form, "exits", &["overflow", "3"])?.exits(101);
     assert!(
         outcome.stderr.contains("index out of bounds"),

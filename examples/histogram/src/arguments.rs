@@ -11,7 +11,8 @@ use crate::input::Printable;
 pub const USAGE: &str = "usage: histogram [--threads N] [--check] [--] FILE...
   --threads N  threads that count, 1 to 4096 (default: the CPUs of this process)
   --check      compare with a count by one thread
-  exit status: 0 all well, 1 a file failed, 2 bad arguments, 3 the check disagreed";
+  exit status: 0 all well, 1 a file or the output failed, 2 bad arguments,
+               3 the check disagreed";
 
 /// The most threads that `--threads` takes.
 const MAX_THREADS: u32 = 4096;

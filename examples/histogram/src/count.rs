@@ -3,7 +3,9 @@
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use vcpu_rt::{Errno, PerVcpu, Single, eprintln, found, println, thread};
+use vcpu_rt::{Errno, PerVcpu, Single, eprintln, found, thread};
+
+use crate::output::say;
 
 use crate::input::{Input, Problem};
 
@@ -101,36 +103,37 @@ impl Counts {
             let permille = u128::from(bytes) * 1000 / u128::from(total.max(1));
             let (percent, tenth) = (permille / 10, permille % 10);
             if area == found().nr_vcpus() {
-                println!("unregistered  {bytes:>14} bytes  {percent:>3}.{tenth}%");
+                say!("unregistered  {bytes:>14} bytes  {percent:>3}.{tenth}%");
             } else {
-                println!("vCPU {area:<7}  {bytes:>14} bytes  {percent:>3}.{tenth}%");
+                say!("vCPU {area:<7}  {bytes:>14} bytes  {percent:>3}.{tenth}%");
             }
         }
     }
 }
 
-/// Counts a file with `threads` threads, and returns how many bytes that were.
-pub fn in_threads(counts: &Counts, input: &Input, threads: u32) -> Result<u64, Problem> {
+/// Counts a file with `threads` threads, or as many of them as can be started, and returns how many
+/// counted.
+pub fn in_threads(counts: &Counts, input: &Input, threads: u32) -> Result<u32, Problem> {
     let (next, counted) = (AtomicU64::new(0), AtomicU64::new(0));
     let work = || take_chunks(counts, input, &next, &counted);
+    // This thread counts as well: with a refused thread there is still somebody to do it.
+    let mut started = 1;
     thread::scope(|scope| {
-        // The last thread is this one: with a refused thread there is still somebody to count.
-        for _ in 1..threads {
+        while started < threads {
             if let Err(error) = scope.spawn(work) {
                 eprintln!("histogram: {error}; going on with fewer threads");
                 break;
             }
+            started += 1;
         }
         work();
     });
     let counted = counted.into_inner();
     if counted == input.size && input.is_whole() {
-        Ok(counted)
+        Ok(started)
     } else {
-        Err(Problem::Truncated {
-            counted,
-            size: input.size,
-        })
+        let size = input.size;
+        Err(Problem::Truncated { counted, size })
     }
 }
 

@@ -35,6 +35,7 @@ pub enum Problem {
     System(&'static str, Errno),
     Directory,
     NotRegular,
+    NoSize,
     Truncated { counted: u64, size: u64 },
 }
 
@@ -48,6 +49,7 @@ impl fmt::Display for Problem {
             },
             Self::Directory => f.write_str("is a directory"),
             Self::NotRegular => f.write_str("is not a regular file"),
+            Self::NoSize => f.write_str("has bytes but no size, so it cannot be mapped"),
             Self::Truncated { counted, size } => {
                 write!(
                     f,
@@ -81,6 +83,10 @@ impl Input {
         }
         let size = u64::try_from(status.st_size).unwrap_or(0);
         if size == 0 {
+            // procfs tells no sizes: an empty file has nothing to read.
+            if rustix::io::read(&file, &mut [0; 1]) != Ok(0) {
+                return Err(Problem::NoSize);
+            }
             // mmap(2) refuses a length of 0.
             return Ok(Self {
                 file,

@@ -8,6 +8,7 @@ mod arguments;
 mod count;
 mod fault;
 mod input;
+mod output;
 mod picture;
 
 use core::ffi::CStr;
@@ -15,18 +16,33 @@ use core::ffi::CStr;
 use arguments::Arguments;
 use count::{Counts, Plain};
 use input::{Input, Printable, Problem};
+use output::say;
 use vcpu_rt::abi::Mode;
-use vcpu_rt::{eprintln, found, println};
+use vcpu_rt::{eprintln, found};
 
 vcpu_rt::entry!(main);
 
-/// Exit statuses: all well; a file failed; bad arguments; the check disagreed.
+/// Exit statuses: all well; a file or the output failed; bad arguments; the check disagreed.
 const ALL_WELL: i32 = 0;
-const FILE_FAILED: i32 = 1;
+const FAILED: i32 = 1;
 const USAGE: i32 = 2;
 const CHECK_DISAGREED: i32 = 3;
 
 fn main() -> i32 {
+    let status = run();
+    match output::error() {
+        None => status,
+        Some(errno) => {
+            eprintln!(
+                "histogram: standard output: write failed with errno {}",
+                errno.raw_os_error()
+            );
+            status.max(FAILED)
+        }
+    }
+}
+
+fn run() -> i32 {
     let arguments = match Arguments::parse() {
         Ok(arguments) => arguments,
         Err(problem) => {
@@ -35,7 +51,7 @@ fn main() -> i32 {
         }
     };
     if arguments.help {
-        println!("{}", arguments::USAGE);
+        say!("{}", arguments::USAGE);
         return ALL_WELL;
     }
     print_found();
@@ -43,7 +59,7 @@ fn main() -> i32 {
         Ok(counts) => counts,
         Err(errno) => {
             eprintln!("histogram: no per-vCPU memory: {}", errno.raw_os_error());
-            return FILE_FAILED;
+            return FAILED;
         }
     };
     if let Err(errno) = fault::survive_truncation() {
@@ -51,19 +67,19 @@ fn main() -> i32 {
             "histogram: no handler for SIGBUS: errno {}",
             errno.raw_os_error()
         );
-        return FILE_FAILED;
+        return FAILED;
     }
     let mut status = ALL_WELL;
-    let (mut files, mut bytes) = (0_u64, 0_u64);
+    let (mut files, mut threads) = (0, 0);
     for path in arguments.files() {
         match count_file(&counts, path, &arguments) {
-            Ok(counted) => {
+            Ok(counted_by) => {
                 files += 1;
-                bytes += counted;
+                threads = threads.max(counted_by);
             }
             Err(Failure::File(problem)) => {
                 eprintln!("histogram: {}: {problem}", Printable(path));
-                status = status.max(FILE_FAILED);
+                status = status.max(FAILED);
             }
             Err(Failure::Check) => {
                 eprintln!(
@@ -75,14 +91,13 @@ fn main() -> i32 {
         }
     }
     let totals = counts.totals();
-    println!(
-        "files {files}, bytes {bytes}, lines {}, threads {}",
-        totals.lines, arguments.threads
-    );
+    let bytes = totals.bytes.iter().sum();
+    let lines = totals.lines;
+    say!("files {files}, bytes {bytes}, lines {lines}, threads {threads}");
     picture::print(&totals.bytes);
-    counts.print_shares(totals.bytes.iter().sum());
+    counts.print_shares(bytes);
     if arguments.check && status != CHECK_DISAGREED {
-        println!("check: the per-vCPU sums equal a one-thread count, file by file");
+        say!("check: the per-vCPU sums equal a one-thread count in each of {files} files");
     }
     status
 }
@@ -92,22 +107,23 @@ enum Failure {
     Check,
 }
 
-/// Counts one file and, where asked for, counts it again by one thread. What was counted of a
-/// file that failed stays in the totals, and is not checked: its bytes are gone.
-fn count_file(counts: &Counts, path: &CStr, arguments: &Arguments) -> Result<u64, Failure> {
+/// Counts one file and, where asked for, counts it again by one thread; returns how many threads
+/// counted. What was counted of a file that failed stays in the totals, and is not checked: its
+/// bytes are gone.
+fn count_file(counts: &Counts, path: &CStr, arguments: &Arguments) -> Result<u32, Failure> {
     let input = Input::open(path).map_err(Failure::File)?;
     let before = if arguments.check {
         counts.totals()
     } else {
         Plain::ZERO
     };
-    let counted = count::in_threads(counts, &input, arguments.threads).map_err(Failure::File)?;
+    let threads = count::in_threads(counts, &input, arguments.threads).map_err(Failure::File)?;
     if !arguments.check || counts.totals().since(&before) == Plain::of(&input) {
-        return Ok(counted);
+        return Ok(threads);
     }
     if !input.is_whole() {
         // Truncated between the two counts.
-        let size = input.size;
+        let (counted, size) = (input.size, input.size);
         return Err(Failure::File(Problem::Truncated { counted, size }));
     }
     Err(Failure::Check)
@@ -116,7 +132,7 @@ fn count_file(counts: &Counts, path: &CStr, arguments: &Arguments) -> Result<u64
 /// What the runtime found and chose.
 fn print_found() {
     let found = found();
-    println!(
+    say!(
         "mode {}, stride {} bytes, vCPUs below {}, rseq registration length {}, feature size {}",
         vcpu_rt::vcpu_process::mode_name(found.mode),
         found.reservation().stride,
@@ -125,6 +141,6 @@ fn print_found() {
         found.active_feature_size(),
     );
     if found.mode == Mode::Shared {
-        println!("no rseq: counting by locked instructions");
+        say!("no rseq: counting by locked instructions");
     }
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The histogram as text.
 
-use vcpu_rt::println;
+use crate::output::say;
 
 /// Byte values in a row.
 const ROW: usize = 8;
@@ -18,6 +18,6 @@ pub fn print(counts: &[u64; 256]) {
         let length = (u128::from(count) * u128::from(WIDTH)).div_ceil(u128::from(longest));
         let bar = BAR.get(..length as usize).unwrap_or(BAR);
         let first = index * ROW;
-        println!("{first:02x}-{:02x} {count:>14} {bar}", first + ROW - 1);
+        say!("{first:02x}-{:02x} {count:>14} {bar}", first + ROW - 1);
     }
 }

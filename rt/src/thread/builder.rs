@@ -113,18 +113,26 @@ impl Builder {
         }
     }
 
-    /// Names the thread, as `/proc/PID/task/TID/comm` shows it: the first 15 bytes, up to a zero.
+    /// Names the thread, as `/proc/PID/task/TID/comm` shows it: the characters that fit 15 bytes, up to a
+    /// zero.
     #[must_use]
     pub fn name(mut self, name: &str) -> Self {
         self.name = [0; 16];
-        let bytes = name.bytes().take_while(|byte| *byte != 0);
-        for (place, byte) in self.name.iter_mut().take(15).zip(bytes) {
-            *place = byte;
+        let mut length = 0;
+        for character in name.chars().take_while(|character| *character != '\0') {
+            let end = length + character.len_utf8();
+            match self.name.get_mut(length..end) {
+                // The last byte stays zero.
+                Some(place) if end < 16 => character.encode_utf8(place),
+                _ => break,
+            };
+            length = end;
         }
         self
     }
 
-    /// The stack's size in bytes, raised to [`MINIMUM_STACK_BYTES`] and rounded up to pages.
+    /// The stack's size in bytes, which must also hold the closure and its result: they pass over
+    /// it on their way to and from their place in the thread's mapping. Raised to [`MINIMUM_STACK_BYTES`] and rounded up to pages.
     #[must_use]
     pub const fn stack_size(mut self, bytes: usize) -> Self {
         self.stack_bytes = bytes;

@@ -3,12 +3,22 @@
 #![no_std]
 #![no_main]
 
+use core::fmt;
 use core::time::Duration;
 
 use vcpu_rt::{process, thread};
 use vcpu_test_programs::arguments::{number, word};
 
 vcpu_rt::entry!(main);
+
+/// Cannot be shown.
+struct Panics;
+
+impl fmt::Display for Panics {
+    fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
+        panic!("it cannot be shown")
+    }
+}
 
 fn main() -> i32 {
     match word(1) {
@@ -25,6 +35,7 @@ fn main() -> i32 {
         "panic-in-thread" => thread::spawn(|| panic!("the number is {}", 4712))
             .expect("a thread")
             .join(),
+        "panic-in-panic" => panic!("{}", Panics),
         "overflow" => {
             // Debug assertions are part of what a panic must work for: an empty slice's index.
             let empty: &[i32] = &[];
