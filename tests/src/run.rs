@@ -170,8 +170,16 @@ impl Run {
             for step in &mut before_exec {
                 step()?;
             }
-            // SAFETY: three NUL-terminated arrays that live until the call returns, if it does.
-            unsafe { libc::execve(path.as_ptr(), argv.0.as_ptr(), envp.0.as_ptr()) };
+            // ETXTBSY: a test copied the program a moment ago, and a child that another test has
+            // forked meanwhile still holds the descriptor it was written by, until its own exec.
+            for _ in 0..500 {
+                // SAFETY: three NUL-terminated arrays that live until the call returns, if it does.
+                unsafe { libc::execve(path.as_ptr(), argv.0.as_ptr(), envp.0.as_ptr()) };
+                if io::Error::last_os_error().raw_os_error() != Some(libc::ETXTBSY) {
+                    break;
+                }
+                std::thread::sleep(Duration::from_millis(10));
+            }
             Err(io::Error::last_os_error())
         };
         // SAFETY: the steps are system calls by the contract of `before_exec`; the two small
