@@ -6,7 +6,7 @@ use core::ptr;
 use core::slice;
 use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
-use linux_raw_sys::general::{__NR_exit_group, __NR_fork, __NR_pause, __NR_tgkill, SIGABRT};
+use linux_raw_sys::general::{__NR_exit_group, __NR_fork, __NR_pause, SIGABRT};
 use rustix::io::Errno;
 use vcpu_core::arch::syscall;
 
@@ -201,10 +201,8 @@ pub fn abort() -> ! {
     // SAFETY: the default action runs no code of the program.
     let _cannot_fail =
         unsafe { signal::set_action(SIGABRT, Action::Default, 0, SignalSet::default()) };
-    let process = rustix::process::getpid().as_raw_nonzero().get() as usize;
-    let thread = rustix::thread::gettid().as_raw_nonzero().get() as usize;
-    // SAFETY: a signal to this thread, pending until the mask lets it through.
-    let _pending = unsafe { syscall(__NR_tgkill, [process, thread, SIGABRT as usize, 0]) };
+    // Pending until the mask lets it through.
+    signal::raise(SIGABRT);
     signal::restore(SignalSet::default());
     // Only a debugger that swallowed the signal gets here.
     exit_group(127)

@@ -4,7 +4,8 @@
 use core::ffi::{c_int, c_void};
 
 use linux_raw_sys::general::{
-    __NR_rt_sigaction, __NR_rt_sigprocmask, SA_RESTORER, SIG_BLOCK, SIG_SETMASK, SIG_UNBLOCK,
+    __NR_rt_sigaction, __NR_rt_sigprocmask, __NR_tgkill, SA_RESTORER, SIG_BLOCK, SIG_SETMASK,
+    SIG_UNBLOCK,
 };
 use rustix::io::Errno;
 use vcpu_core::arch::syscall;
@@ -144,6 +145,14 @@ pub unsafe fn set_action(
         )
     }
     .map(|_| ())
+}
+
+/// Sends `signal` to the calling thread (tgkill(2)).
+pub(crate) fn raise(signal: u32) {
+    let process = rustix::process::getpid().as_raw_nonzero().get() as usize;
+    let thread = rustix::thread::gettid().as_raw_nonzero().get() as usize;
+    // SAFETY: what the signal does was decided by who set its action.
+    let _cannot_fail = unsafe { syscall(__NR_tgkill, [process, thread, signal as usize, 0]) };
 }
 
 /// Sets every signal that has a handler to its default: for a process between clone and execve

@@ -5,7 +5,7 @@ use core::ffi::{c_int, c_void};
 use core::ptr;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use linux_raw_sys::general::{__NR_sigaltstack, __NR_tgkill};
+use linux_raw_sys::general::__NR_sigaltstack;
 use rustix::io::Errno;
 use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous, munmap};
 use vcpu_core::arch::syscall;
@@ -139,10 +139,8 @@ unsafe extern "C" fn on_fault(_: c_int, info: *mut c_void, context: *mut c_void)
     let _cannot_fail =
         unsafe { signal::set_action(SIGSEGV, Action::Default, 0, SignalSet::default()) };
     if !is_fault {
-        let process = rustix::process::getpid().as_raw_nonzero().get() as usize;
-        let thread = rustix::thread::gettid().as_raw_nonzero().get() as usize;
-        // SAFETY: a signal to this thread, pending until the handler returns.
-        let _pending = unsafe { syscall(__NR_tgkill, [process, thread, SIGSEGV as usize, 0]) };
+        // Pending until the handler returns.
+        signal::raise(SIGSEGV);
     }
 }
 

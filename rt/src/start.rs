@@ -108,13 +108,14 @@ impl Iterator for AuxvPairs {
     }
 }
 
-/// Stages 1 to 10: from the relocated program to its exit. The entry functions did stages 0 and 2.
+/// Stages 2 to 10: from the relocated program to its exit. The entry functions did stages 0 and 1.
 ///
 /// Inlined, so that the program's statics are constants here.
 ///
 /// # Safety
 /// Called once, first of all, with the initial stack pointer, the load base, the type of a
-/// relocation that was not applied, or 0, and `ROOM_BYTES` of the stack, aligned to 256. `program` is the only user of its statics so far.
+/// relocation that was not applied, or 0, and `ROOM_BYTES` of the stack, aligned to 256. `program`
+/// is the only user of its statics so far.
 #[inline(always)]
 pub unsafe fn run(
     stack: *const usize,
@@ -215,7 +216,7 @@ unsafe fn create_main_block(initial: &InitialStack, room: usize) -> &'static Thr
         }
     }
     let pointer = layout.thread_pointer_below(end);
-    // SAFETY: stages 0 and 1 found the segment, and the room holds layout and block. AT_RANDOM
+    // SAFETY: stage 2 found the segment, and the room holds layout and block. AT_RANDOM
     // is 16 bytes on the initial stack.
     unsafe {
         crate::thread::image::fill(pointer);

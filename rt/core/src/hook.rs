@@ -3,7 +3,8 @@
 //! the ABI table. See `docs/decisions/0004-dropping-the-table.md`.
 //!
 //! A stage is a [`Hook`] in the section `vcpu_rt_start`, which the start walks. Nothing refers to it
-//! by name but the code that needs the stage, by [`Hook::keep`]: where the linker drops that code, it drops the hook too.
+//! by name but the code that needs the stage, by [`Hook::keep`]: where the
+//! linker drops that code, it drops the hook too.
 
 use core::ptr;
 use core::slice;
