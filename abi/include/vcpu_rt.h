@@ -168,7 +168,8 @@ VCPU_ASSERT_SIZE(vcpu_rseq_cs, 32, 32);
  * EINVAL: no such prctl in this kernel, unknown mode, flags not 0, size below 16, arg4 or arg5
  * not 0, or a stride that the mode does not take. E2BIG: size above a page, or a tail that is
  * not zero. EFAULT: bad pointer. ERANGE: stride times possible CPUs leaves the user half.
- * EOPNOTSUPP: no mm_cid, or not a 64-bit task. EPERM, ENOSYS: a seccomp filter or an LSM.
+ * EOPNOTSUPP: no mm_cid, or not a 64-bit task. EBUSY: NONE while other tasks share the memory
+ * space. EPERM, ENOSYS: a seccomp filter or an LSM. ARCH_SET_GS answers EBUSY while a mode is on.
  */
 #define VCPU_PR_SET_GS_MODE 0x47534d01
 #define VCPU_PR_GET_GS_MODE 0x47534d02
@@ -207,13 +208,16 @@ VCPU_ASSERT_SIZE(vcpu_prctl_set_gs_mode, 16, 8);
 #define VCPU_FEATURE_RSEQ_V2 (1ULL << 1)	/* with a length above 32: v2 */
 #define VCPU_FEATURE_NODE_ID (1ULL << 2)	/* the kernel fills node_id */
 #define VCPU_FEATURE_MM_CID (1ULL << 3)		/* the kernel fills mm_cid */
-#define VCPU_FEATURE_GS_MODE (1ULL << 4)	/* the kernel loads the GS base */
+#define VCPU_FEATURE_GS_MODE (1ULL << 4)	/* the kernel loads the GS base: mode is GS */
 #define VCPU_FEATURE_CONST_OFFSET (1ULL << 5)	/* rseq_offset is VCPU_RSEQ_OFFSET */
 #define VCPU_FEATURE_FENCE (1ULL << 6)		/* membarrier offers the rseq fence */
 #define VCPU_FEATURE_SLICE_EXT (1ULL << 7)	/* kept; not set by version 1.0 */
 
 /* Values of mode. A ceiling for the process: a thread without registration has no section, it
- * uses the last area (nr_vcpus) by locked instructions. */
+ * uses the last area (nr_vcpus) by locked instructions. In mode GS the rseq fields of the table say
+ * what they say in the other modes, and words may be updated in one of two ways: by single %gs:
+ * instructions, which need no registration, or by sections and locks as in modes 1 and 2. A word
+ * is updated in one of these ways, for ever: mixed they lose updates. */
 #define VCPU_MODE_SHARED 0U		/* locked instructions, on any area */
 #define VCPU_MODE_RSEQ_CPU_ID 1U	/* rseq section, area of cpu_id */
 #define VCPU_MODE_RSEQ_MM_CID 2U	/* rseq section, area of mm_cid */
@@ -304,8 +308,8 @@ static inline int vcpu_thread_is_registered(const struct vcpu_abi *abi)
 	return (int32_t)vcpu_thread_u32(abi->registered_offset) >= 0;
 }
 
-/* The area that the calling thread would use now, below nr_areas: nr_vcpus when it has none of
- * its own. Outside a critical section the answer may be out of date when it arrives: good for
+/* The area that the calling thread would use now, by a section or a lock, below nr_areas: nr_vcpus
+ * when it has none of its own. Outside a critical section the answer may be out of date when it arrives: good for
  * choosing, not for an unlocked update. */
 static inline uint32_t vcpu_thread_area(const struct vcpu_abi *abi)
 {
@@ -318,6 +322,14 @@ static inline uint32_t vcpu_thread_area(const struct vcpu_abi *abi)
 static inline void *vcpu_area_address(const struct vcpu_abi *abi, void *object, uint32_t area)
 {
 	return (char *)object + ((size_t)area << abi->stride_shift);
+}
+
+/* Adds to this vCPU's copy of a word, given vCPU 0's, by one instruction: never lost, whatever
+ * preempts it, in any thread and any handler. Relaxed. Only in mode VCPU_MODE_GS, where each update
+ * of that word is such an instruction; other threads may read all its copies. */
+static inline void vcpu_gs_add(uint64_t *word, uint64_t value)
+{
+	__asm__ __volatile__("addq %1, %%gs:(%0)" : : "r"(word), "re"(value) : "memory", "cc");
 }
 
 #ifdef __cplusplus

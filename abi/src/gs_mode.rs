@@ -12,6 +12,7 @@
 //! | EFAULT | bad pointer |
 //! | ERANGE | stride times possible CPUs overflows or leaves the user half |
 //! | EOPNOTSUPP | no mm_cid in this kernel, or not a 64-bit task |
+//! | EBUSY | NONE while other tasks share the memory space; also ARCH_SET_GS while the mode is on |
 //! | EPERM, ENOSYS | a seccomp filter or an LSM |
 
 use core::mem::offset_of;

@@ -24,7 +24,7 @@ pub const FEATURE_RSEQ_V2: u64 = 1 << 1;
 pub const FEATURE_NODE_ID: u64 = 1 << 2;
 /// `features`: the kernel fills `mm_cid`.
 pub const FEATURE_MM_CID: u64 = 1 << 3;
-/// `features`: the kernel loads the GS base with stride times `mm_cid`.
+/// `features`: the kernel loads the GS base with stride times `mm_cid`; the mode is [`Mode::Gs`].
 pub const FEATURE_GS_MODE: u64 = 1 << 4;
 /// `features`: `rseq_offset` is RSEQ_OFFSET, so code may have it as a constant.
 pub const FEATURE_CONST_OFFSET: u64 = 1 << 5;
@@ -43,7 +43,8 @@ pub const MODE_RSEQ_MM_CID: u32 = 2;
 pub const MODE_GS: u32 = 3;
 
 /// How per-vCPU data is reached. For a process it is a ceiling: each thread's truth is its own
-/// block, and a thread without registration uses the last area by locked instructions.
+/// block, and a thread without registration uses the last area by locked instructions. Single
+/// `%gs:` instructions need no registration.
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Mode {

@@ -2,36 +2,25 @@
 //! The end of a program that found itself wrong.
 
 use core::panic::PanicInfo;
-use core::sync::atomic::{AtomicUsize, Ordering};
 
 use vcpu_core::report::Line;
 
 use crate::arch::thread::trap;
-use crate::block::ThreadBlock;
-use crate::process::{abort, exit_group};
+use crate::process::{First, Place, abort, exit_group};
 
 /// The exit status of a panic, as a Rust program with std has it.
 pub const PANIC_STATUS: i32 = 101;
 
-/// The block of the thread that panicked first; 0 before.
-static PANICKING: AtomicUsize = AtomicUsize::new(0);
-
-/// In a fork child: another thread's panic did not come along.
-pub(crate) fn forget_other_threads() {
-    let own = core::ptr::from_ref(ThreadBlock::current()).addr();
-    if PANICKING.load(Ordering::Relaxed) != own {
-        PANICKING.store(0, Ordering::Relaxed);
-    }
-}
+/// The thread that panicked first.
+pub(crate) static PANICKING: First = First::nobody();
 
 /// Prints thread, location and message on standard error and ends the process with status 101.
 /// Nothing is unwound, and `at_exit` functions do not run.
 #[doc(hidden)]
 pub fn panic(info: &PanicInfo<'_>) -> ! {
-    let own = core::ptr::from_ref(ThreadBlock::current()).addr();
-    match PANICKING.compare_exchange(0, own, Ordering::Relaxed, Ordering::Relaxed) {
+    match PANICKING.come() {
         // In two pieces: if the message's Display panics as well, the location is out.
-        Ok(_) => {
+        Place::First => {
             crate::thread::current().with_name(|name| {
                 let name = if name.is_empty() { "<unnamed>" } else { name };
                 match info.location() {
@@ -42,10 +31,10 @@ pub fn panic(info: &PanicInfo<'_>) -> ! {
             crate::eprintln!("{}", info.message());
         }
         // A panic while one is printed (a Display that panics) would not end.
-        Err(first) if first == own => {}
+        Place::Again => {}
         // Time for the first one's line to come out whole, which ends the process; but its message
         // may be waiting for something that this thread holds.
-        Err(_) => crate::thread::sleep(core::time::Duration::from_secs(1)),
+        Place::Late => crate::thread::sleep(core::time::Duration::from_secs(1)),
     }
     exit_group(PANIC_STATUS)
 }

@@ -16,8 +16,10 @@ use crate::signal::{self, Action, SignalSet};
 use crate::thread::mapping::cache;
 
 mod command;
+mod first;
 
 pub use command::{Child, Command, ExitStatus};
+pub(crate) use first::{First, Place};
 
 /// What `main` may return.
 pub trait Termination {
@@ -166,17 +168,13 @@ fn run_fini_array() {
     }
 }
 
-/// The block of the thread that called [`exit`] first; 0 before.
-static EXITING: AtomicUsize = AtomicUsize::new(0);
+/// The thread that called [`exit`] first.
+static EXITING: First = First::nobody();
 
 /// Ends the process: the functions of [`at_exit`] in reverse, the fini array in reverse, then
 /// exit_group(2). Other threads run until then. A second thread that calls it waits for the end.
 pub fn exit(status: i32) -> ! {
-    let own = core::ptr::from_ref(ThreadBlock::current()).addr();
-    let (success, failure) = (Ordering::Acquire, Ordering::Relaxed);
-    if let Err(other) = EXITING.compare_exchange(0, own, success, failure)
-        && other != own
-    {
+    if EXITING.come() == Place::Late {
         loop {
             // SAFETY: waits for a signal.
             let _interrupted = unsafe { syscall(__NR_pause, [0; 4]) };
@@ -237,12 +235,9 @@ pub unsafe fn fork() -> Result<Fork, Errno> {
             .cast_unsigned();
         ThreadBlock::current().tid.store(tid, Ordering::Relaxed);
         cache::forget_unfinished();
-        crate::panic::forget_other_threads();
+        crate::panic::PANICKING.forget_other_threads();
         // Another thread's exit did not come along: the child may have its own.
-        let own = core::ptr::from_ref(ThreadBlock::current()).addr();
-        if EXITING.load(Ordering::Relaxed) != own {
-            EXITING.store(0, Ordering::Relaxed);
-        }
+        EXITING.forget_other_threads();
     }
     signal::restore(before);
     result.map(|process| {

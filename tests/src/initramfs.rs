@@ -11,6 +11,7 @@ pub struct Initramfs {
 
 const DIRECTORY: u32 = 0o040_755;
 const EXECUTABLE: u32 = 0o100_755;
+const FILE: u32 = 0o100_644;
 const CHARACTER_DEVICE: u32 = 0o020_600;
 
 impl Initramfs {
@@ -23,6 +24,12 @@ impl Initramfs {
     /// Appends an executable file.
     pub fn executable(mut self, name: &str, contents: &[u8]) -> Self {
         self.entry(name, EXECUTABLE, (0, 0), contents);
+        self
+    }
+
+    /// Appends a file that is data.
+    pub fn file(mut self, name: &str, contents: &[u8]) -> Self {
+        self.entry(name, FILE, (0, 0), contents);
         self
     }
 

@@ -5,9 +5,11 @@
 pub mod case;
 pub mod confine;
 pub mod elf;
+pub mod gs_kernel;
 pub mod header;
 pub mod initramfs;
 pub mod old_kernel;
 pub mod programs;
 pub mod run;
 pub mod scratch;
+pub mod tracer;

@@ -9,10 +9,14 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
 
 /// What the child does between fork and exec: raw system calls only.
 type BeforeExec = Box<dyn FnMut() -> io::Result<()> + Send + Sync>;
+
+/// What the thread that started the child does before it waits for its end.
+type Supervise = Box<dyn FnOnce(libc::pid_t) -> io::Result<()>>;
 
 /// A program to run.
 pub struct Run {
@@ -22,6 +26,7 @@ pub struct Run {
     stdin: Vec<u8>,
     timeout: Duration,
     before_exec: Vec<BeforeExec>,
+    supervise: Option<Supervise>,
 }
 
 /// How a process ended.
@@ -63,6 +68,7 @@ impl Run {
             stdin: Vec::new(),
             timeout: Duration::from_secs(60),
             before_exec: Vec::new(),
+            supervise: None,
         }
     }
 
@@ -114,6 +120,16 @@ impl Run {
         self
     }
 
+    /// Has `supervise` called, in the thread that started the program, with its process id, before
+    /// that thread waits for its end. When the time limit passes meanwhile, the program is killed.
+    pub fn supervised(
+        mut self,
+        supervise: impl FnOnce(libc::pid_t) -> io::Result<()> + 'static,
+    ) -> Self {
+        self.supervise = Some(Box::new(supervise));
+        self
+    }
+
     /// Runs the program to its end. Panics when it cannot be started at all.
     pub fn run(self) -> Outcome {
         let path = self.path.clone();
@@ -122,15 +138,19 @@ impl Run {
     }
 
     /// Runs the program to its end; the error is that of a step before exec, or of exec.
-    pub fn try_run(self) -> io::Result<Outcome> {
+    pub fn try_run(mut self) -> io::Result<Outcome> {
         let timeout = self.timeout;
         let stdin = self.stdin.clone();
+        let supervise = self.supervise.take();
         let mut child = self.command().spawn()?;
         let mut input = child.stdin.take().expect("stdin is a pipe");
         // A program that does not read its input closes the pipe: that is no error of the test.
         let writer = std::thread::spawn(move || drop(input.write_all(&stdin)));
         let stdout = read_all(child.stdout.take().expect("stdout is a pipe"));
         let stderr = read_all(child.stderr.take().expect("stderr is a pipe"));
+        if let Some(supervise) = supervise {
+            within(timeout, &child, supervise)?;
+        }
         let status = wait(&mut child, timeout)?;
         let end = match status {
             None => End::TimedOut,
@@ -203,6 +223,23 @@ impl Pointers {
                 .collect(),
         )
     }
+}
+
+/// Supervises the child, and kills its process group when the time is over first.
+fn within(timeout: Duration, child: &Child, supervise: Supervise) -> io::Result<()> {
+    let pid = child.id().cast_signed();
+    let (done, is_done) = std::sync::mpsc::channel::<()>();
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            if is_done.recv_timeout(timeout) == Err(RecvTimeoutError::Timeout) {
+                // SAFETY: two integers; the group's leader is our child, not yet waited for.
+                unsafe { libc::kill(-pid, libc::SIGKILL) };
+            }
+        });
+        let supervised = supervise(pid);
+        drop(done);
+        supervised
+    })
 }
 
 /// Waits for the child, or kills its process group when the time is over and answers `None`.

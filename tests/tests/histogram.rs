@@ -130,6 +130,7 @@ fn counts(form: Form) -> Result<(), String> {
         (None, "NOTHING="),
         (Some(1), "VCPU_RT_STRIDE=4K"),
         (Some(2), "VCPU_RT_RSEQ=off"),
+        (Some(3), "VCPU_RT_GS=off"),
         (Some(17), "VCPU_RT_STRIDE=64K"),
     ] {
         let mut run = Run::new(form.program("histogram")?)
@@ -160,7 +161,9 @@ fn counts(form: Form) -> Result<(), String> {
 
 fn bad_arguments() -> Result<(), String> {
     let program = Form::DEFAULT.program("histogram")?;
-    let cases: [(&[&str], &str); 7] = [
+    let cases: [(&[&str], &str); 9] = [
+        (&["--mode"], "--mode"),
+        (&["--mode", "rseq", "file"], "--mode rseq"),
         (&[], "no file"),
         (&["--check"], "no file"),
         (&["--nonsense", "file"], "--nonsense"),

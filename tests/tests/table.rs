@@ -107,7 +107,8 @@ fn fields(form: Form) -> Result<(), String> {
 fn fields_shared(form: Form) -> Result<(), String> {
     let run = Run::new(form.program("table")?)
         .arg("show")
-        .env("VCPU_RT_RSEQ=off");
+        .env("VCPU_RT_RSEQ=off")
+        .env("VCPU_RT_GS=off");
     let outcome = run.run().exits(PASSED);
     common(&outcome);
     for name in ["mode", "rseq_size", "rseq_len"] {

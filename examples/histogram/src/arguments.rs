@@ -4,14 +4,17 @@
 use core::ffi::CStr;
 use core::fmt;
 
+use vcpu_rt::abi::Mode;
+use vcpu_rt::vcpu_process::mode_name;
 use vcpu_rt::{env, found};
 
 use crate::input::Printable;
 
-pub const USAGE: &str = "usage: histogram [--threads N] [--check] [--] FILE...
+pub const USAGE: &str = "usage: histogram [--threads N] [--check] [--mode NAME] [--] FILE...
   --threads N  threads that count, 1 to 4096 (default: the CPUs of this process)
   --check      compare with a count by one thread
-  exit status: 0 all well, 1 a file or the output failed, 2 bad arguments,
+  --mode NAME  fail unless the access mode is gs, rseq-mm_cid, rseq-cpu_id or shared
+  exit status: 0 all well, 1 a file, the output or the mode failed, 2 bad arguments,
                3 the check disagreed";
 
 /// The most threads that `--threads` takes.
@@ -21,12 +24,15 @@ pub struct Arguments {
     pub threads: u32,
     pub check: bool,
     pub help: bool,
+    /// The access mode that must be in use.
+    pub mode: Option<Mode>,
     options: usize,
 }
 
 pub enum Problem {
     Unknown(&'static CStr),
     BadThreads(Option<&'static CStr>),
+    BadMode(Option<&'static CStr>),
     NoFiles,
 }
 
@@ -42,6 +48,10 @@ impl fmt::Display for Problem {
                 "--threads {} is not allowed: a number from 1 to {MAX_THREADS}",
                 Printable(value)
             ),
+            Self::BadMode(None) => f.write_str("--mode needs a name"),
+            Self::BadMode(Some(value)) => {
+                write!(f, "--mode {}: there is no such mode", Printable(value))
+            }
             Self::NoFiles => f.write_str("no file given"),
         }
     }
@@ -54,6 +64,7 @@ impl Arguments {
             threads: found().affinity().allowed.max(1),
             check: false,
             help: false,
+            mode: None,
             options: 1,
         };
         let mut arguments = env::args().skip(1);
@@ -65,6 +76,11 @@ impl Arguments {
                     parsed.options += 1;
                 }
                 b"--check" => parsed.check = true,
+                b"--mode" => {
+                    let value = arguments.next();
+                    parsed.mode = Some(value.and_then(mode).ok_or(Problem::BadMode(value))?);
+                    parsed.options += 1;
+                }
                 b"--help" => parsed.help = true,
                 b"--" => {
                     parsed.options += 1;
@@ -85,6 +101,12 @@ impl Arguments {
     pub fn files(&self) -> impl Iterator<Item = &'static CStr> + use<> {
         env::args().skip(self.options)
     }
+}
+
+fn mode(name: &CStr) -> Option<Mode> {
+    [Mode::Shared, Mode::RseqCpuId, Mode::RseqMmCid, Mode::Gs]
+        .into_iter()
+        .find(|&mode| mode_name(mode).as_bytes() == name.to_bytes())
 }
 
 fn threads(text: &CStr) -> Option<u32> {

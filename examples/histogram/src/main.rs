@@ -18,11 +18,12 @@ use count::{Counts, Plain};
 use input::{Input, Printable, Problem};
 use output::say;
 use vcpu_rt::abi::Mode;
+use vcpu_rt::vcpu_process::mode_name;
 use vcpu_rt::{eprintln, found};
 
 vcpu_rt::entry!(main);
 
-/// Exit statuses: all well; a file or the output failed; bad arguments; the check disagreed.
+/// Exit statuses: all well; a file, the output or the mode failed; bad arguments; the check disagreed.
 const ALL_WELL: i32 = 0;
 const FAILED: i32 = 1;
 const USAGE: i32 = 2;
@@ -55,6 +56,12 @@ fn run() -> i32 {
         return ALL_WELL;
     }
     print_found();
+    if let Some(wanted) = arguments.mode
+        && wanted != found().mode
+    {
+        eprintln!("histogram: the mode is not {}", mode_name(wanted));
+        return FAILED;
+    }
     let counts = match Counts::new() {
         Ok(counts) => counts,
         Err(errno) => {
@@ -134,13 +141,13 @@ fn print_found() {
     let found = found();
     say!(
         "mode {}, stride {} bytes, vCPUs below {}, rseq registration length {}, feature size {}",
-        vcpu_rt::vcpu_process::mode_name(found.mode),
+        mode_name(found.mode),
         found.reservation().stride,
         found.nr_vcpus(),
         found.active_length(),
         found.active_feature_size(),
     );
     if found.mode == Mode::Shared {
-        say!("no rseq: counting by locked instructions");
+        say!("neither rseq nor the GS mode: counting by locked instructions");
     }
 }

@@ -16,11 +16,12 @@ use rustix::io::Errno;
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous};
 
 use crate::bitmap::Bitmap;
+use crate::gs_mode::{self, GsMode};
 use crate::hook::Hook;
 use crate::process;
 use crate::report::Line;
 use crate::topology::Affinity;
-use crate::tunables::{self, Tunables};
+use crate::tunables::{self, GsChoice, Tunables};
 
 /// The unit of allocation, bytes: what the widest compare-exchange (16 bytes) is aligned to.
 const UNIT: usize = 16;
@@ -88,8 +89,9 @@ pub(crate) fn keep() {
     START.keep();
 }
 
-/// Finds how many vCPUs there can be and reserves the areas, if that was not done. A stride that
-/// the user asked for and that does not fit the address space is told on standard error.
+/// Finds how many vCPUs there can be, reserves the areas and switches the GS mode on where it may, if
+/// that was not done. A stride that the user asked for and that does not fit the address space is
+/// told on standard error.
 ///
 /// # Safety
 /// Called after [`process::start`], while the process has one thread, and no reference from
@@ -102,8 +104,16 @@ pub unsafe fn start(tunables: &Tunables, declared_minimum: u64) {
     let minimum = tunables::stride(Some(0), declared_minimum);
     let affinity = Affinity::of_this_thread();
     let reservation = reserve(affinity.mask_bits, stride, minimum);
+    let gs = match tunables.gs {
+        GsChoice::Off => GsMode::Off,
+        _ if reservation.refused.is_some() => GsMode::Off,
+        _ if !affinity.is_known() => GsMode::Unbounded,
+        // SAFETY: one thread, by the caller's word. The kernel told how many CPUs there can be, and
+        // there are as many areas (docs/decisions/0006).
+        _ => unsafe { gs_mode::switch_on(reservation.stride, process::found().fsgsbase) },
+    };
     // SAFETY: by the caller's word.
-    unsafe { process::set_areas(affinity, reservation) };
+    unsafe { process::set_areas(affinity, reservation, gs) };
     if tunables.stride.is_some() {
         tell_of_smaller_stride(&reservation);
     }
@@ -112,6 +122,15 @@ pub unsafe fn start(tunables: &Tunables, declared_minimum: u64) {
 fn describe(line: &mut Line) {
     let found = process::found();
     let reservation = &found.reservation;
+    let (gs, refused) = match found.gs {
+        GsMode::Off => ("off", None),
+        GsMode::On => ("on", None),
+        GsMode::Unbounded => ("unbounded", None),
+        GsMode::Foreign => ("foreign", None),
+        GsMode::GetRefused(errno) => ("refused by PR_GET_GS_MODE", Some(errno)),
+        GsMode::SetRefused(errno) => ("refused by PR_SET_GS_MODE", Some(errno)),
+    };
+    line.outcome(" gs=", gs, refused);
     line.field(" nr_vcpus=", u64::from(found.nr_vcpus));
     line.field(" stride=", reservation.stride);
     if reservation.stride != reservation.asked {

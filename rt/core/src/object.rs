@@ -7,7 +7,8 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::io::Errno;
 
-use crate::{areas, process, section};
+use crate::section::{self, Access};
+use crate::{areas, process};
 
 /// A word of the *single* kind: changed only by one addition at a time, on the caller's own vCPU,
 /// and only read by others. It cannot be reset: subtract an earlier sum instead.
@@ -34,6 +35,7 @@ unsafe impl<T: Object, const N: usize> Object for [T; N] {}
 pub struct PerVcpu<T: Object> {
     /// vCPU 0's copy.
     first: NonNull<T>,
+    access: Access,
 }
 
 // SAFETY: the handle is an address; all access goes through sections and atomics.
@@ -48,7 +50,8 @@ impl<T: Object> PerVcpu<T> {
     /// See [`areas::alloc`].
     pub fn new() -> Result<Self, Errno> {
         let first = areas::alloc(size_of::<T>(), align_of::<T>())?.cast();
-        Ok(Self { first })
+        let access = Access::of(process::found());
+        Ok(Self { first, access })
     }
 }
 
@@ -67,6 +70,7 @@ impl PerVcpu<Single> {
     pub fn word(&self) -> Word<'_> {
         Word {
             first: self.first.cast(),
+            access: self.access,
             object: PhantomData,
         }
     }
@@ -100,6 +104,7 @@ impl<const N: usize> PerVcpu<[Single; N]> {
         let first = unsafe { self.first.cast::<u64>().add(index) };
         Word {
             first,
+            access: self.access,
             object: PhantomData,
         }
     }
@@ -110,6 +115,7 @@ impl<const N: usize> PerVcpu<[Single; N]> {
 pub struct Word<'a> {
     /// vCPU 0's copy.
     first: NonNull<u64>,
+    access: Access,
     object: PhantomData<&'a ()>,
 }
 
@@ -119,7 +125,7 @@ impl Word<'_> {
     pub fn add(self, value: u64) {
         // SAFETY: the object lives as long as the borrow, and its type keeps all other writers
         // away. Threads of the runtime have its blocks; an object exists only once it started.
-        unsafe { section::add(self.first, value) };
+        unsafe { section::add(self.first, value, self.access) };
     }
 
     /// The sum over all areas, wrapping. Exact when nobody adds meanwhile; otherwise some sum of
@@ -135,9 +141,9 @@ impl Word<'_> {
     }
 
     fn load(self, area: u32) -> u64 {
-        let offset = (area as usize) << process::stride_shift();
-        // SAFETY: the area exists. A section writes the word by one aligned instruction, which a
-        // relaxed load may race with.
+        let offset = (area as usize) << self.access.stride_shift();
+        // SAFETY: the area exists. In every mode the word is written by one aligned instruction,
+        // which a relaxed load may race with.
         let word = unsafe { AtomicU64::from_ptr(self.first.as_ptr().byte_add(offset)) };
         word.load(Ordering::Relaxed)
     }

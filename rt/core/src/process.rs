@@ -2,19 +2,18 @@
 //! What holds for the whole process: found and chosen once, at start, before any other thread.
 
 use core::cell::UnsafeCell;
-use core::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::io::Errno;
-use vcpu_abi::{MODE_SHARED, Mode, RSEQ_FEATURE_SIZE_MM_CID, Rseq};
+use vcpu_abi::{Mode, RSEQ_FEATURE_SIZE_MM_CID, Rseq};
 
 use crate::areas::{self, Reservation};
 use crate::auxv::Auxv;
 use crate::fence;
-use crate::gs_mode::{self, GsMode};
+use crate::gs_mode::GsMode;
 use crate::report::Line;
 use crate::rseq::Registration;
 use crate::topology::{self, Affinity};
-use crate::tunables::{GsChoice, RseqChoice, Tunables};
+use crate::tunables::{RseqChoice, Tunables};
 
 /// How the main thread's registration ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,17 +33,19 @@ pub struct Found {
     pub registration: Registration,
     /// How it went for the main thread.
     pub rseq: RseqState,
-    /// The GS mode.
-    pub gs: GsMode,
-    /// The process's access mode, a ceiling: a thread without registration acts as in shared mode.
+    /// The process's access mode. In the modes by rseq it is a ceiling: a thread without registration
+    /// acts as in shared mode.
     pub mode: Mode,
     /// Whether the kernel offers the fence.
     pub fence: bool,
+    /// AT_HWCAP2 says that FSGSBASE instructions may be used.
+    pub(crate) fsgsbase: bool,
     // What the areas' stage found: read by the methods below, which see to it that the program
     // has that stage, and by code that works on objects of `areas::alloc`, which does the same.
     pub(crate) nr_vcpus: u32,
     pub(crate) affinity: Affinity,
     pub(crate) reservation: Reservation,
+    pub(crate) gs: GsMode,
 }
 
 /// The value of [`found`] before the start, and in a process that never starts the runtime. All
@@ -55,9 +56,9 @@ const NOT_STARTED: Found = Found {
         feature_size: 0,
     },
     rseq: RseqState::Off,
-    gs: GsMode::Off,
     mode: Mode::Shared,
     fence: false,
+    fsgsbase: false,
     nr_vcpus: 0,
     affinity: Affinity {
         mask_bits: 0,
@@ -65,6 +66,7 @@ const NOT_STARTED: Found = Found {
         highest: 0,
     },
     reservation: Reservation::NONE,
+    gs: GsMode::Off,
 };
 
 /// Written once by [`start`].
@@ -75,15 +77,6 @@ unsafe impl Sync for StartCell {}
 
 static FOUND: StartCell = StartCell(UnsafeCell::new(NOT_STARTED));
 
-// What the fast paths read, as words of their own: one load each.
-// A bound is `nr_vcpus` in the mode that goes by the index, else 0, so that every index is out of
-// range: before the start, and where a kernel fills mm_cid although the mode goes by cpu_id, since
-// two indices for one word would lose updates.
-pub(crate) static MM_CID_BOUND: AtomicU32 = AtomicU32::new(0);
-pub(crate) static CPU_ID_BOUND: AtomicU32 = AtomicU32::new(0);
-static STRIDE_SHIFT: AtomicU32 = AtomicU32::new(0);
-static MODE: AtomicU32 = AtomicU32::new(MODE_SHARED);
-
 /// What the runtime found and chose.
 #[inline]
 pub fn found() -> &'static Found {
@@ -91,20 +84,8 @@ pub fn found() -> &'static Found {
     unsafe { &*FOUND.0.get() }
 }
 
-/// Binary logarithm of the stride; 0 before the start and in a program without areas.
-#[inline(always)]
-pub fn stride_shift() -> u32 {
-    STRIDE_SHIFT.load(Ordering::Relaxed)
-}
-
-/// The access mode as its number (`vcpu_abi::MODE_*`).
-#[inline(always)]
-pub fn mode() -> u32 {
-    MODE.load(Ordering::Relaxed)
-}
-
-/// Registers the main thread and probes the kernel. The areas follow, where the program has them:
-/// [`crate::areas::start`].
+/// Registers the main thread and asks for the fence. The areas and the GS mode follow, where the
+/// program has them: [`crate::areas::start`].
 ///
 /// # Safety
 /// Called once, while the process has one thread. `area` is that thread's, as for
@@ -120,11 +101,6 @@ pub unsafe fn start(auxv: &Auxv, tunables: &Tunables, area: *mut Rseq) {
             Err(errno) => RseqState::Refused(errno),
         },
     };
-    let gs = match tunables.gs {
-        GsChoice::Off => GsMode::Off,
-        _ if tunables.rseq == RseqChoice::Off => GsMode::Off,
-        _ => gs_mode::probe(),
-    };
     let mode = match rseq {
         RseqState::Off | RseqState::Refused(_) => Mode::Shared,
         RseqState::Registered if registration.feature_size >= RSEQ_FEATURE_SIZE_MM_CID => {
@@ -136,28 +112,25 @@ pub unsafe fn start(auxv: &Auxv, tunables: &Tunables, area: *mut Rseq) {
     let found = unsafe { &mut *FOUND.0.get() };
     found.registration = registration;
     found.rseq = rseq;
-    found.gs = gs;
     found.mode = mode;
     found.fence = fence::offered();
-    MODE.store(mode as u32, Ordering::Relaxed);
+    found.fsgsbase = auxv.fsgsbase;
 }
 
-/// Remembers what the areas' stage found.
+/// Remembers what the areas' stage found, and settles the mode.
 ///
 /// # Safety
 /// As for [`start`]: one thread, and no reference from [`found`] is in use.
-pub(crate) unsafe fn set_areas(affinity: Affinity, reservation: Reservation) {
+pub(crate) unsafe fn set_areas(affinity: Affinity, reservation: Reservation, gs: GsMode) {
     // SAFETY: by the caller's word.
     let found = unsafe { &mut *FOUND.0.get() };
     found.nr_vcpus = affinity.mask_bits;
     found.affinity = affinity;
     found.reservation = reservation;
-    match found.mode {
-        Mode::Shared | Mode::Gs => {}
-        Mode::RseqCpuId => CPU_ID_BOUND.store(affinity.mask_bits, Ordering::Relaxed),
-        Mode::RseqMmCid => MM_CID_BOUND.store(affinity.mask_bits, Ordering::Relaxed),
+    found.gs = gs;
+    if gs == GsMode::On {
+        found.mode = Mode::Gs;
     }
-    STRIDE_SHIFT.store(reservation.stride.trailing_zeros(), Ordering::Relaxed);
 }
 
 impl Found {
@@ -179,6 +152,12 @@ impl Found {
         &self.reservation
     }
 
+    /// What came of the GS mode.
+    pub fn gs(&self) -> GsMode {
+        areas::keep();
+        self.gs
+    }
+
     /// Areas of each object: one per vCPU, and the last for threads without registration.
     pub fn nr_areas(&self) -> u32 {
         self.nr_vcpus() + 1
@@ -195,19 +174,19 @@ impl Found {
 
     /// The active feature size, bytes: 0 when rseq is not registered. As glibc's `__rseq_size`.
     pub fn active_feature_size(&self) -> usize {
-        if self.mode == Mode::Shared {
-            0
-        } else {
+        if self.rseq == RseqState::Registered {
             self.registration.feature_size
+        } else {
+            0
         }
     }
 
     /// The active registration length, bytes: 0 when rseq is not registered.
     pub fn active_length(&self) -> usize {
-        if self.mode == Mode::Shared {
-            0
-        } else {
+        if self.rseq == RseqState::Registered {
             self.registration.length
+        } else {
+            0
         }
     }
 
@@ -224,12 +203,6 @@ impl Found {
         line.outcome(" rseq=", rseq, refused);
         line.field(" length=", self.active_length() as u64);
         line.field(" feature_size=", self.active_feature_size() as u64);
-        let (gs, refused) = match self.gs {
-            GsMode::Off => ("off", None),
-            GsMode::Refused(errno) => ("refused", Some(errno)),
-            GsMode::Offered => ("offered, unused", None),
-        };
-        line.outcome(" gs=", gs, refused);
         line.outcome(" fence=", if self.fence { "yes" } else { "no" }, None);
     }
 }

@@ -7,8 +7,9 @@ use core::mem::offset_of;
 use rustix::io::Errno;
 use vcpu_abi::{
     ABI_SIZE, ABI_VERSION_MAJOR, ABI_VERSION_MINOR, AllocFn, FEATURE_CONST_OFFSET, FEATURE_FENCE,
-    FEATURE_MM_CID, FEATURE_NODE_ID, FEATURE_RSEQ, FEATURE_RSEQ_V2, Mode, RSEQ_FEATURE_SIZE_MM_CID,
-    RSEQ_FEATURE_SIZE_NODE_ID, RSEQ_LEGACY_LENGTH, RSEQ_OFFSET, RSEQ_SIG, Rseq, ThreadFn, VcpuAbi,
+    FEATURE_GS_MODE, FEATURE_MM_CID, FEATURE_NODE_ID, FEATURE_RSEQ, FEATURE_RSEQ_V2, Mode,
+    RSEQ_FEATURE_SIZE_MM_CID, RSEQ_FEATURE_SIZE_NODE_ID, RSEQ_LEGACY_LENGTH, RSEQ_OFFSET, RSEQ_SIG,
+    Rseq, ThreadFn, VcpuAbi,
 };
 
 use crate::process::Found;
@@ -98,6 +99,7 @@ pub fn fill(table: &mut VcpuAbi, found: &Found) {
         | has(FEATURE_RSEQ_V2, found.active_length() > RSEQ_LEGACY_LENGTH)
         | has(FEATURE_NODE_ID, feature_size >= RSEQ_FEATURE_SIZE_NODE_ID)
         | has(FEATURE_MM_CID, feature_size >= RSEQ_FEATURE_SIZE_MM_CID)
+        | has(FEATURE_GS_MODE, found.mode == Mode::Gs)
         | has(FEATURE_FENCE, found.fence);
     table.mode = found.mode as u32;
     table.nr_vcpus = found.nr_vcpus;

@@ -21,20 +21,25 @@ pub const MAX_CPUS: u32 = 8192;
 pub struct Affinity {
     /// Bits in the kernel's mask: at least nr_cpu_ids, so every cpu_id and mm_cid is below it.
     pub mask_bits: u32,
-    /// CPUs that this process may use.
+    /// CPUs that this process may use; 0 where the kernel did not tell anything.
     pub allowed: u32,
     /// The highest of them.
     pub highest: u32,
 }
 
 impl Affinity {
-    /// Where the call is refused (seccomp): the largest bound, and no spreading: an area that is
-    /// not of a possible CPU would be missing from sums.
+    /// Where the call is refused (seccomp): the largest bound that a released kernel has, and no
+    /// spreading: an area that is not of a possible CPU would be missing from sums.
     const UNKNOWN: Self = Self {
         mask_bits: MAX_CPUS,
-        allowed: 1,
+        allowed: 0,
         highest: 0,
     };
+
+    /// Whether the kernel told: else `mask_bits` is a guess.
+    pub fn is_known(self) -> bool {
+        self.allowed > 0
+    }
 
     /// Asks the kernel. First for few CPUs: the buffer for the most that there can be may be the
     /// first thing that touches another page of the stack.
@@ -188,6 +193,7 @@ mod tests {
             highest: 64,
         };
         assert_eq!(Affinity::from_mask(&mask), affinity);
+        assert!(affinity.is_known() && !Affinity::UNKNOWN.is_known());
         assert_eq!(Affinity::from_mask(&[]), Affinity::UNKNOWN);
         assert_eq!(Affinity::from_mask(&[0; 4]), Affinity::UNKNOWN);
         assert_eq!(Affinity::from_mask(&[1; 129]), Affinity::UNKNOWN);

@@ -4,6 +4,7 @@
 #![no_std]
 
 pub mod arguments;
+pub mod gs;
 pub mod signal;
 pub mod syscall;
 pub mod table;

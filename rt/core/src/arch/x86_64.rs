@@ -5,7 +5,6 @@
 
 use core::arch::asm;
 use core::ptr::NonNull;
-use core::sync::atomic::Ordering;
 
 use rustix::io::Errno;
 use vcpu_abi::{RSEQ_OFFSET, RSEQ_SIG, Rseq};
@@ -129,6 +128,41 @@ pub unsafe fn gs_base() -> usize {
     base
 }
 
+/// The GS selector.
+pub fn gs_selector() -> u16 {
+    let selector: u32;
+    // SAFETY: reads a register.
+    unsafe {
+        asm!(
+            "mov {selector:e}, gs",
+            selector = out(reg) selector,
+            options(pure, nomem, nostack, preserves_flags),
+        );
+    }
+    selector as u16
+}
+
+/// Adds `value` to the copy of the word at `word` that belongs to this thread's mm_cid: one
+/// instruction, whose address the processor forms with the base that the kernel loaded. Preemption,
+/// migration and signals come before it or after it.
+///
+/// # Safety
+/// The GS base is the stride times the thread's mm_cid (PR_SET_GS_MODE); for every mm_cid
+/// that can occur the copy is a mapped, aligned u64 that is only written so.
+#[inline(always)]
+pub unsafe fn add_by_gs(word: NonNull<u64>, value: u64) {
+    // SAFETY: touches memory at the copy alone, by the caller's word. No lock: no other CPU has
+    // this mm_cid meanwhile. No stack; flags are clobbered by default; memory is a side effect.
+    unsafe {
+        asm!(
+            "add qword ptr gs:[{word}], {value}",
+            word = in(reg) word.as_ptr(),
+            value = in(reg) value,
+            options(nostack),
+        );
+    }
+}
+
 /// How one try of a critical section ended.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Attempt {
@@ -142,9 +176,9 @@ pub enum Attempt {
 }
 
 /// Defines a function that adds in one rseq critical section, whose index is the field at `$index`
-/// of struct rseq, tested against the static `$bound`.
+/// of struct rseq, tested against `bound`.
 macro_rules! add_in_section {
-    ($(#[$documentation:meta])* $name:ident, $index:expr, $bound:path) => {
+    ($(#[$documentation:meta])* $name:ident, $index:expr) => {
         $(#[$documentation])*
         ///
         /// One comparison tests registration and range: an unregistered block holds all ones in
@@ -156,7 +190,12 @@ macro_rules! add_in_section {
         /// `word + (id << stride_shift)` is a mapped, aligned u64 that is only written by such
         /// sections.
         #[inline(always)]
-        pub unsafe fn $name(word: NonNull<u64>, value: u64, stride_shift: u32) -> Attempt {
+        pub unsafe fn $name(
+            word: NonNull<u64>,
+            value: u64,
+            stride_shift: u32,
+            bound: u32,
+        ) -> Attempt {
             // SAFETY: memory is touched only at the word, by the caller's word, and at rseq_cs of
             // this thread's block. The section is the instructions 2..3: it reads the index,
             // computes the address and ends with its one store, so that an abort anywhere leaves
@@ -198,7 +237,7 @@ macro_rules! add_in_section {
                     index = out(reg) _,
                     word = in(reg) word.as_ptr(),
                     value = in(reg) value,
-                    bound = in(reg) $bound.load(Ordering::Relaxed),
+                    bound = in(reg) bound,
                     in("cl") stride_shift as u8,
                     rseq_cs = const RSEQ_OFFSET + Rseq::RSEQ_CS_OFFSET,
                     id = const RSEQ_OFFSET + $index,
@@ -216,12 +255,10 @@ macro_rules! add_in_section {
 add_in_section!(
     /// Adds `value` to the copy of the word at `word` that belongs to this thread's mm_cid.
     add_by_mm_cid,
-    Rseq::MM_CID_OFFSET,
-    crate::process::MM_CID_BOUND
+    Rseq::MM_CID_OFFSET
 );
 add_in_section!(
     /// Adds `value` to the copy of the word at `word` that belongs to this thread's CPU.
     add_by_cpu_id,
-    Rseq::CPU_ID_OFFSET,
-    crate::process::CPU_ID_BOUND
+    Rseq::CPU_ID_OFFSET
 );

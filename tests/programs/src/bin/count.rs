@@ -75,6 +75,12 @@ fn main() -> i32 {
         .map(|area| counter.read(area).expect("the area exists"))
         .sum();
     println!("read={}", read - handled);
+    // Again here, for machines on which nobody reads what is printed.
+    let expected = threads as u64 * adds;
+    assert_eq!(
+        (counter.sum(), read),
+        (expected + handled, expected + handled)
+    );
     println!("beyond={}", counter.read(abi().nr_areas).is_some());
     for index in 0..3 {
         println!("word[{index}]={}", words.word(index).sum());
