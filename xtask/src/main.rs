@@ -5,6 +5,7 @@ mod bench;
 mod command;
 mod demo;
 mod dist;
+mod kernel;
 mod program;
 mod test;
 
@@ -34,6 +35,11 @@ enum Command {
         #[command(subcommand)]
         suite: Suite,
     },
+    /// Build and boot Linux with the series of kernel/, and test it
+    Kernel {
+        #[command(subcommand)]
+        command: kernel::Command,
+    },
     /// Put what a C consumer needs into target/dist
     Dist,
 }
@@ -55,6 +61,7 @@ fn main() -> ExitCode {
         Command::Bench {
             suite: Suite::Foundation { json },
         } => bench::foundation(json.as_deref()),
+        Command::Kernel { command } => kernel::run(&command),
         Command::Dist => dist::run().map(|()| ExitCode::SUCCESS),
     };
     result.unwrap_or_else(|error| {

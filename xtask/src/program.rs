@@ -68,11 +68,31 @@ pub fn build_by(mut cargo: Command, name: &str, profile: Profile) -> Result<Path
     executable(&output(&mut cargo)?, name).with_context(|| format!("{name} was not built"))
 }
 
+/// Builds all executables of some packages in release mode and returns their names and paths, by
+/// name. The paths hold until the same programs are built in another form.
+pub fn build_all(packages: &[&str], form: Form) -> Result<Vec<(String, PathBuf)>> {
+    let mut cargo = cargo_for("build", form);
+    cargo.args(["--quiet", "--release", "--bins"]);
+    for package in packages {
+        cargo.args(["--package", package]);
+    }
+    cargo.arg("--message-format=json-render-diagnostics");
+    let messages = output(&mut cargo)?;
+    let mut built: Vec<_> = messages.lines().filter_map(named_executable).collect();
+    built.sort();
+    Ok(built)
+}
+
 /// The path of an executable in what cargo says in JSON, one message a line.
 fn executable(messages: &str, name: &str) -> Option<PathBuf> {
-    messages.lines().find_map(|line| {
-        let message: Value = serde_json::from_str(line).ok()?;
-        let path = Path::new(message["executable"].as_str()?);
-        (message["target"]["name"] == name).then(|| path.to_path_buf())
-    })
+    let mut built = messages.lines().filter_map(named_executable);
+    Some(built.find(|(other, _)| other == name)?.1)
+}
+
+/// The name and the path, when a message tells of an executable.
+fn named_executable(message: &str) -> Option<(String, PathBuf)> {
+    let message: Value = serde_json::from_str(message).ok()?;
+    let path = Path::new(message["executable"].as_str()?);
+    let name = message["target"]["name"].as_str()?;
+    Some((name.to_owned(), path.to_path_buf()))
 }

@@ -2,17 +2,19 @@
 //! `cargo xtask test`: every check of the project, one after the other, and one tally of them all.
 
 mod readme;
-mod tally;
+pub mod tally;
 mod tools;
 
 use std::fs;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
+use clap::ValueEnum;
 use serde_json::Value;
 
 use self::tally::Tally;
 use crate::command::{cargo, command, output, root};
+use crate::kernel::{self, Extent, Linux, Selection};
 use crate::program::{Form, cargo_for};
 
 /// The fuzz targets, a workspace of their own.
@@ -48,6 +50,18 @@ pub fn run() -> Result<ExitCode> {
         }
         Ok(())
     });
+    for linux in Linux::value_variants() {
+        let selection = Selection {
+            linux: *linux,
+            stock: false,
+            debug: false,
+            config: None,
+            source: None,
+        };
+        tally.group(&format!("kernel {linux}"), |tally| {
+            kernel::test::boots(&selection, None, Extent::Reduced, tally)
+        });
+    }
     tally.finish()
 }
 

@@ -16,7 +16,7 @@ macro_rules! check_eq {
         let (found, expected) = ($found, $expected);
         assert!(
             found == expected,
-            "{}: expected {expected:x?}, found {found:x?}",
+            "{}: expected {expected:?}, found {found:?}",
             ::core::format_args!($($what)+)
         );
     }};

@@ -83,7 +83,18 @@ impl Tally {
         }
     }
 
-    fn failed(&mut self, what: String) {
+    /// Counts a check that passed.
+    pub fn passed(&mut self) {
+        self.passed += 1;
+    }
+
+    /// Counts a check that cannot run here, and why.
+    pub fn skipped(&mut self, name: &str, reason: &str) {
+        self.skips.insert(format!("{name}: {reason}"));
+    }
+
+    /// Counts a check that failed, and how.
+    pub fn failed(&mut self, what: String) {
         println!("FAILED: {what}");
         self.failures.push(what);
     }

@@ -4,9 +4,10 @@
 use anyhow::{Context, Result, bail};
 
 use crate::command::{cargo, command, is_installed, run};
+use crate::kernel;
 
-/// A program, and Debian's package of it.
-const TOOLS: [(&str, &str); 9] = [
+/// A program, and Debian's package of it; beside these, what building and booting a kernel needs.
+const TOOLS: [(&str, &str); 7] = [
     ("gcc", "gcc"),
     ("g++", "g++"),
     ("musl-gcc", "musl-tools"),
@@ -14,17 +15,18 @@ const TOOLS: [(&str, &str); 9] = [
     ("ld.lld", "lld"),
     ("ld.bfd", "binutils"),
     ("shellcheck", "shellcheck"),
-    ("qemu-system-x86_64", "qemu-system-x86"),
-    ("cpio", "cpio"),
 ];
 
 /// Installs what is missing when we are root on a Debian; says what to install otherwise.
 pub fn ensure_installed() -> Result<()> {
-    let missing: Vec<&str> = TOOLS
+    let mut missing: Vec<&str> = TOOLS
         .iter()
         .filter(|(program, _)| !is_installed(program))
         .map(|(_, package)| *package)
+        .chain(kernel::tools::missing())
         .collect();
+    missing.sort_unstable();
+    missing.dedup();
     if !missing.is_empty() {
         let packages = missing.join(" ");
         // SAFETY: geteuid takes nothing and cannot fail.

@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What a guest's console tells: how it ended, and what its kernel complained about.
+
+/// How the guest ended.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The status of its first process, as a shell tells it: 128 and the number for a signal.
+    Status(u8),
+    /// The kernel gave up, with these words.
+    Panic(String),
+    /// The console ends without any of these.
+    Nothing,
+}
+
+/// The lines of the end that an error shows.
+const TAIL: usize = 25;
+
+/// The words with which /init tells its result; any other status is a failure as well.
+const STATUS: &str = "guest: exit status ";
+
+/// Words in the kernel's own messages that are never right.
+const COMPLAINTS: [&str; 22] = [
+    "WARNING: ",
+    "BUG: ",
+    "BUG at ",
+    "Oops",
+    "KASAN: ",
+    "UBSAN: ",
+    "Call Trace:",
+    "Kernel panic",
+    "stack-protector:",
+    "double fault",
+    "scheduling while atomic",
+    "sleeping function called",
+    "suspicious RCU usage",
+    "detected stalls",
+    "self-detected stall",
+    "possible recursive locking",
+    "possible circular locking",
+    "inconsistent lock state",
+    "bad unlock balance",
+    "held lock freed",
+    "blocked for more than",
+    "unchecked MSR access",
+];
+
+/// How the guest ended.
+pub fn verdict(console: &str) -> Verdict {
+    let mut verdict = Verdict::Nothing;
+    for line in console.lines() {
+        if let Some(status) = line.strip_prefix(STATUS) {
+            verdict = Verdict::Status(status.trim().parse().unwrap_or(u8::MAX));
+            continue;
+        }
+        let Some(message) = message(line) else {
+            continue;
+        };
+        if let Some((_, reason)) = message.split_once("Kernel panic - not syncing: ") {
+            let killed = reason.strip_prefix("Attempted to kill init! exitcode=0x");
+            let status = killed
+                .and_then(|code| u32::from_str_radix(code.trim(), 16).ok())
+                .map(shell_status);
+            // When /init has told its result, its end is no longer the way to tell it.
+            return match (status, &verdict) {
+                (Some(status), Verdict::Nothing) => Verdict::Status(status),
+                _ => Verdict::Panic(reason.to_owned()),
+            };
+        }
+        if message.starts_with("reboot: Power down") && verdict == Verdict::Nothing {
+            verdict = Verdict::Status(0);
+        }
+    }
+    verdict
+}
+
+/// A shell's view of a wait status.
+fn shell_status(code: u32) -> u8 {
+    let signal = code & 0x7f;
+    let status = if signal == 0 {
+        code >> 8 & 0xff
+    } else {
+        128 + signal
+    };
+    u8::try_from(status).unwrap_or(u8::MAX)
+}
+
+/// The kernel's complaints, each as the line it starts with.
+pub fn complaints(console: &str) -> Vec<String> {
+    let messages = console.lines().filter_map(message);
+    messages
+        .filter(|message| COMPLAINTS.iter().any(|words| message.contains(words)))
+        .map(str::to_owned)
+        .collect()
+}
+
+/// The last lines.
+pub fn tail(console: &str) -> String {
+    let lines: Vec<&str> = console.lines().collect();
+    lines[lines.len().saturating_sub(TAIL)..].join("\n")
+}
+
+/// The text of a message of the kernel: what follows `[   12.345678] `. It may stand behind the
+/// beginning of a line that a program was writing.
+fn message(line: &str) -> Option<&str> {
+    line.match_indices('[').find_map(|(start, _)| {
+        let (stamp, text) = line[start + 1..].split_once("] ")?;
+        let (seconds, fraction) = stamp.trim_start().split_once('.')?;
+        let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+        (is_number(seconds) && fraction.len() == 6 && is_number(fraction)).then_some(text)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Verdict, complaints, tail, verdict};
+
+    const PANIC: &str = "[    1.234567] Kernel panic - not syncing: ";
+
+    #[test]
+    fn the_status_that_init_tells() {
+        let console =
+            "== a\n-- a: passed\nguest: exit status 0\n[   12.000000] reboot: Power down\n";
+        assert_eq!(verdict(console), Verdict::Status(0));
+        assert_eq!(verdict("guest: exit status 1\n"), Verdict::Status(1));
+        assert_eq!(verdict("guest: exit status what\n"), Verdict::Status(255));
+        assert_eq!(verdict("it said guest: exit status 0\n"), Verdict::Nothing);
+    }
+
+    #[test]
+    fn the_status_of_an_init_that_ends() {
+        for (code, status) in [
+            ("00000700", 7),
+            ("00000000", 0),
+            ("0000000b", 139),
+            ("0000008b", 139),
+        ] {
+            let console = format!("hello\n{PANIC}Attempted to kill init! exitcode=0x{code}\n");
+            assert_eq!(verdict(&console), Verdict::Status(status), "{code}");
+        }
+    }
+
+    #[test]
+    fn a_power_off_is_success_and_silence_is_not() {
+        assert_eq!(
+            verdict("[    2.000001] reboot: Power down"),
+            Verdict::Status(0)
+        );
+        assert_eq!(
+            verdict("[    2.000001] reboot: Restarting system"),
+            Verdict::Nothing
+        );
+        assert_eq!(verdict("reboot: Power down"), Verdict::Nothing);
+        assert_eq!(verdict(""), Verdict::Nothing);
+    }
+
+    #[test]
+    fn any_other_panic_is_one() {
+        let oom = format!("{PANIC}Out of memory\n");
+        assert_eq!(verdict(&oom), Verdict::Panic("Out of memory".into()));
+        let late =
+            format!("guest: exit status 0\n{PANIC}Attempted to kill init! exitcode=0x00000000\n");
+        assert!(matches!(verdict(&late), Verdict::Panic(_)));
+    }
+
+    #[test]
+    fn complaints_are_the_kernels_own_words() {
+        let console = "\
+            WARNING: of a program\n\
+            [    0.100000] tsc: a calm message\n\
+            [    0.200000] WARNING: CPU: 1 PID: 7 at kernel/sched/core.c:5 f+0x1/0x2\n\
+            half a line[    0.300000] BUG: KASAN: slab-use-after-free in f\n\
+            [x] BUG: not a time\n";
+        assert_eq!(
+            complaints(console),
+            [
+                "WARNING: CPU: 1 PID: 7 at kernel/sched/core.c:5 f+0x1/0x2",
+                "BUG: KASAN: slab-use-after-free in f",
+            ]
+        );
+    }
+
+    #[test]
+    fn the_tail_is_the_end() {
+        let console: String = (0..100).map(|line| format!("{line}\n")).collect();
+        assert!(tail(&console).starts_with("75\n") && tail(&console).ends_with("\n99"));
+        assert_eq!(tail("one"), "one");
+    }
+}
