@@ -64,6 +64,10 @@ pub enum End {
 /// milliseconds, in which a busy host may give the machine no time at all.
 const APPEND: &str = "console=ttyS0 panic=-1 loglevel=5 no_timer_check";
 
+/// For the same reason the TSC's frequency cannot be measured, so time is taken from the HPET. Where
+/// time is counted in instructions, the host does not matter.
+const UNCOUNTED: &str = "tsc=unstable";
+
 impl Machine {
     /// Boots a kernel, hands over the console as it comes (without carriage returns), and returns
     /// when QEMU has ended. QEMU does not outlive the thread that calls this.
@@ -122,7 +126,8 @@ impl Machine {
         pair("-m", self.memory.to_string());
         pair("-kernel", image.display().to_string());
         let preempt = self.preempt.iter().map(|model| format!("preempt={model}"));
-        let words = [APPEND.to_owned()].into_iter().chain(preempt);
+        let clock = (!self.icount).then(|| UNCOUNTED.to_owned());
+        let words = [APPEND.to_owned()].into_iter().chain(clock).chain(preempt);
         let words: Vec<_> = words.chain(self.append.iter().cloned()).collect();
         pair("-append", words.join(" "));
         arguments.extend(self.qemu.iter().cloned());
@@ -224,7 +229,7 @@ mod tests {
             ]),
             "-nodefaults -no-reboot -display none -serial stdio -accel tcg,thread=multi -cpu max \
              -smp 2 -m 512 -kernel /image -append console=ttyS0 panic=-1 loglevel=5 no_timer_check \
-             preempt=lazy nofsgsbase a=b"
+             tsc=unstable preempt=lazy nofsgsbase a=b"
         );
         let counted = arguments(&["--icount", "--smp=1", "--cpu=max,-fsgsbase", "--qemu=-s"]);
         assert!(
