@@ -65,8 +65,12 @@ fn first_reject(said: &str) -> Option<String> {
             file = name;
         } else if line.starts_with("Hunk #") && line.contains("FAILED") {
             break;
-        } else if line.starts_with("can't find file") || line.contains("previously applied") {
+        } else if line.contains("previously applied") {
             return Some(format!("{file}: {line}"));
+        } else if line.starts_with("can't find file") {
+            // What it looked for is in the patch's own words, which follow.
+            let wanted = lines.find_map(|line| line.strip_prefix("|+++ b/"));
+            return Some(format!("{}: {line}", wanted.unwrap_or("a file")));
         }
     }
     let hunk: Vec<&str> = said
@@ -114,6 +118,9 @@ mod tests {
         ] {
             assert!(error.contains(part), "{error}");
         }
+        fs::remove_file(tree.join("file")).unwrap();
+        let error = apply(&patch, &tree).unwrap_err().to_string();
+        assert!(error.contains("file: can't find file"), "{error}");
         fs::remove_dir_all(tree).unwrap();
     }
 
