@@ -59,6 +59,8 @@ impl core::error::Error for AtExitFull {}
 
 static AT_EXIT: [AtomicPtr<()>; AT_EXIT_CAPACITY] =
     [const { AtomicPtr::new(ptr::null_mut()) }; AT_EXIT_CAPACITY];
+// Every exit reads or writes the three statics with a section: see "Pages" in docs/runtime.md.
+#[unsafe(link_section = ".data.vcpu_rt")]
 static AT_EXIT_COUNT: AtomicUsize = AtomicUsize::new(0);
 
 /// Has `function` called by [`exit`], the last one first, as atexit(3).
@@ -153,6 +155,7 @@ pub(crate) unsafe fn run_init_arrays() {
 
 /// Runs the fini array, in reverse, once.
 fn run_fini_array() {
+    #[unsafe(link_section = ".data.vcpu_rt")]
     static STARTED: AtomicUsize = AtomicUsize::new(0);
     // SAFETY: the linker's bounds.
     let functions = unsafe { array(&__fini_array_start, &__fini_array_end) };
@@ -169,6 +172,7 @@ fn run_fini_array() {
 }
 
 /// The thread that called [`exit`] first.
+#[unsafe(link_section = ".data.vcpu_rt")]
 static EXITING: First = First::nobody();
 
 /// Ends the process: the functions of [`at_exit`] in reverse, the fini array in reverse, then

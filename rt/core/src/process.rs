@@ -75,6 +75,8 @@ struct StartCell(UnsafeCell<Found>);
 // SAFETY: `start` writes it while the process has one thread; afterwards it is only read.
 unsafe impl Sync for StartCell {}
 
+/// In .data although it is zero: see "Pages" in docs/runtime.md.
+#[unsafe(link_section = ".data.vcpu_rt")]
 static FOUND: StartCell = StartCell(UnsafeCell::new(NOT_STARTED));
 
 /// What the runtime found and chose.
