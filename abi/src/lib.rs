@@ -5,6 +5,7 @@
 //!   where a `vcpu-rt` thread keeps its own;
 //! - the `gs_mode` module: the prctl that makes the kernel load the GS base;
 //! - the `table` module: the symbol `vcpu_abi`, by which other libraries find all this;
+//! - the `cell` module: declared per-vCPU variables;
 //! - the `tunables` module: the environment variables and their limits.
 //!
 //! `include/vcpu_rt.h` says the same to C and C++. A constant that this crate calls `NAME` is
@@ -12,11 +13,13 @@
 //! workspace compares every offset, size and constant of the two.
 #![no_std]
 
+mod cell;
 mod gs_mode;
 mod rseq;
 mod table;
 mod tunables;
 
+pub use cell::*;
 pub use gs_mode::*;
 pub use rseq::*;
 pub use table::*;

@@ -44,9 +44,15 @@ pub use thread_local::LocalKey;
 pub use thread_local::Room;
 pub use vcpu_abi as abi;
 pub use vcpu_core::arch::syscall;
+pub use vcpu_core::declared::Declared;
 pub use vcpu_core::fence::fence;
-pub use vcpu_core::object::{Object, PerVcpu, Single, Word};
+pub use vcpu_core::object::{Local, Object, Part, PerVcpu};
+pub use vcpu_core::pair::Pair;
 pub use vcpu_core::process::{Found, found};
-pub use vcpu_core::{areas, gs_mode, process as vcpu_process, table};
+pub use vcpu_core::section::{Refused, Section};
+pub use vcpu_core::single::Single;
+pub use vcpu_core::value::{Integer, Value};
+pub use vcpu_core::{areas, gs_mode, process as vcpu_process, table, vcpu};
+pub use vcpu_core::{critical_section, field, per_vcpu};
 #[doc(hidden)]
 pub use vcpu_core::{hook, tunables};

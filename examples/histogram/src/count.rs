@@ -74,7 +74,7 @@ impl Counts {
     pub fn totals(&self) -> Plain {
         let mut totals = Plain::ZERO;
         for (value, total) in totals.bytes.iter_mut().enumerate() {
-            *total = self.bytes.word(value).sum();
+            *total = self.bytes.at(value).sum();
         }
         totals.lines = self.lines.sum();
         totals
@@ -83,7 +83,7 @@ impl Counts {
     fn add(&self, bytes: &[u8]) {
         let mut lines = 0;
         for &byte in bytes {
-            self.bytes.word(usize::from(byte)).add(1);
+            self.bytes.at(usize::from(byte)).add(1);
             lines += u64::from(byte == b'\n');
         }
         if lines > 0 {
@@ -95,7 +95,7 @@ impl Counts {
     pub fn print_shares(&self, total: u64) {
         for area in found().used_areas() {
             let bytes: u64 = (0..256)
-                .filter_map(|value| self.bytes.word(value).read(area))
+                .filter_map(|value| self.bytes.at(value).read(area))
                 .sum();
             if bytes == 0 {
                 continue;

@@ -16,6 +16,7 @@ use rustix::io::Errno;
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous};
 
 use crate::bitmap::Bitmap;
+use crate::declared;
 use crate::gs_mode::{self, GsMode};
 use crate::hook::Hook;
 use crate::process;
@@ -81,7 +82,7 @@ impl Reservation {
 
 /// The areas start in every program that has [`alloc`] or [`free`], which keep this.
 #[unsafe(link_section = "vcpu_rt_start")]
-static START: Hook = Hook { start, describe };
+pub(crate) static START: Hook = Hook { start, describe };
 
 /// A program that contains a call of this has the areas.
 #[inline(always)]
@@ -100,6 +101,11 @@ pub unsafe fn start(tunables: &Tunables, declared_minimum: u64) {
     if !process::found().reservation.is_none() {
         return;
     }
+    let mut declared_minimum = declared_minimum;
+    let declared = declared::bytes().next_power_of_two();
+    if declared > declared_minimum {
+        declared_minimum = declared;
+    }
     let stride = tunables::stride(tunables.stride, declared_minimum);
     let minimum = tunables::stride(Some(0), declared_minimum);
     let affinity = Affinity::of_this_thread();
@@ -113,7 +119,10 @@ pub unsafe fn start(tunables: &Tunables, declared_minimum: u64) {
         _ => unsafe { gs_mode::switch_on(reservation.stride, process::found().fsgsbase) },
     };
     // SAFETY: by the caller's word.
-    unsafe { process::set_areas(affinity, reservation, gs) };
+    unsafe {
+        process::set_areas(affinity, reservation, gs);
+        declared::start();
+    }
     if tunables.stride.is_some() {
         tell_of_smaller_stride(&reservation);
     }

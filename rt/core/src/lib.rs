@@ -6,20 +6,27 @@
 //! of `vcpu-rt`) calls [`process::start`] once, then registers its threads with [`rseq`].
 #![no_std]
 
+pub mod access;
 pub mod arch;
 pub mod areas;
 pub mod auxv;
 pub mod bitmap;
+pub mod declared;
 pub mod fence;
+pub mod generation;
 pub mod gs_mode;
 pub mod hook;
 pub mod object;
+pub mod pair;
 pub mod process;
 pub mod report;
 pub mod rseq;
 pub mod section;
+pub mod single;
 pub mod table;
 pub mod topology;
 pub mod tunables;
+pub mod value;
+pub mod vcpu;
 
 pub use rustix::io::Errno;

@@ -1,150 +1,193 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Typed per-vCPU objects.
+//! Per-vCPU objects: what may be one, and where its copies are.
 
 use core::marker::PhantomData;
+use core::ops::Deref;
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::io::Errno;
 
-use crate::section::{self, Access};
+use crate::access::Access;
 use crate::{areas, process};
-
-/// A word of the *single* kind: changed only by one addition at a time, on the caller's own vCPU,
-/// and only read by others. It cannot be reset: subtract an earlier sum instead.
-///
-/// A word keeps its kind for life, so the kind is its type.
-#[repr(transparent)]
-pub struct Single(AtomicU64);
 
 /// What may live in the areas.
 ///
 /// # Safety
 /// All bytes zero is a valid value, which needs no drop; the type consists of words that know how
-/// to be updated; its alignment is at most `areas::MAX_ALIGN`.
-pub unsafe trait Object {}
+/// to be updated ([`crate::single::Single`], [`crate::section::Section`], structures of those); its
+/// alignment is at most `areas::MAX_ALIGN`.
+pub unsafe trait Object {
+    /// Whether this machine has the instructions that it needs.
+    #[must_use]
+    fn is_supported() -> bool {
+        true
+    }
+}
 
-// SAFETY: a zero word is a zero count.
-unsafe impl Object for Single {}
 // SAFETY: as its elements.
-unsafe impl<T: Object, const N: usize> Object for [T; N] {}
+unsafe impl<T: Object, const N: usize> Object for [T; N] {
+    fn is_supported() -> bool {
+        T::is_supported()
+    }
+}
 
-/// One object of type `T` per vCPU, freed when the handle is dropped.
+/// An object of type `T` on every vCPU. Its methods, which depend on `T`, act on the copy of the
+/// vCPU that the thread runs on.
 ///
-/// Any thread and any signal handler may use it at the same time.
-pub struct PerVcpu<T: Object> {
+/// Any thread and any signal handler may use it at the same time. It is reached through
+/// [`PerVcpu`] (allocated) and [`Declared`](crate::declared::Declared), which it cannot outlive.
+#[repr(C)]
+pub struct Local<T> {
     /// vCPU 0's copy.
     first: NonNull<T>,
     access: Access,
 }
 
-// SAFETY: the handle is an address; all access goes through sections and atomics.
-unsafe impl<T: Object> Send for PerVcpu<T> {}
+// SAFETY: it is an address; all access goes through sections and atomics.
+unsafe impl<T: Object> Send for Local<T> {}
 // SAFETY: as above.
-unsafe impl<T: Object> Sync for PerVcpu<T> {}
+unsafe impl<T: Object> Sync for Local<T> {}
+
+impl<T> Local<T> {
+    /// Before the start.
+    pub(crate) const NONE: Self = Self {
+        first: NonNull::dangling(),
+        access: Access::NONE,
+    };
+
+    /// # Safety
+    /// `first` is vCPU 0's copy of a live object, which outlives this.
+    pub(crate) unsafe fn new(first: NonNull<T>, access: Access) -> Self {
+        Self { first, access }
+    }
+
+    /// vCPU 0's copy.
+    #[inline(always)]
+    pub(crate) fn first(&self) -> NonNull<T> {
+        self.first
+    }
+
+    /// How the copies are reached.
+    #[inline(always)]
+    pub(crate) fn access(&self) -> Access {
+        self.access
+    }
+
+    /// The address of the copy in one area: a vCPU's below `nr_vcpus`, or the last one. `None`
+    /// above. Others may change it at any time, so it is read by atomics only.
+    #[must_use]
+    pub fn copy(&self, area: u32) -> Option<NonNull<T>> {
+        let found = process::found();
+        if area >= found.nr_areas() {
+            return None;
+        }
+        let offset = area as usize * found.reservation.stride as usize;
+        // SAFETY: the area exists, and has a copy of the object.
+        Some(unsafe { self.first.byte_add(offset) })
+    }
+
+    /// The areas that can hold anything, each with the address of its copy. It visits every vCPU that
+    /// can exist on the machine, and so touches the page tables of each.
+    pub fn copies(&self) -> impl Iterator<Item = (u32, NonNull<T>)> {
+        let found = process::found();
+        found.used_areas().map(move |area| {
+            let offset = area as usize * found.reservation.stride as usize;
+            // SAFETY: the area exists, and has a copy of the object.
+            (area, unsafe { self.first.byte_add(offset) })
+        })
+    }
+
+    /// A part of the object: `select` turns the address of a copy into that of its part.
+    ///
+    /// # Safety
+    /// The part is inside the object, whichever copy it is.
+    #[doc(hidden)]
+    #[inline(always)]
+    pub unsafe fn part<U>(&self, select: impl FnOnce(*mut T) -> *mut U) -> Part<'_, U> {
+        // SAFETY: by the caller's word not null.
+        let first = unsafe { NonNull::new_unchecked(select(self.first.as_ptr())) };
+        Part {
+            local: Local {
+                first,
+                access: self.access,
+            },
+            whole: PhantomData,
+        }
+    }
+}
+
+impl<T: Object, const N: usize> Local<[T; N]> {
+    /// The element at `index`.
+    ///
+    /// # Panics
+    /// When `index` is not below `N`.
+    #[inline(always)]
+    pub fn at(&self, index: usize) -> Part<'_, T> {
+        assert!(index < N, "the index is not below the number of elements");
+        // SAFETY: inside the object.
+        unsafe { self.part(|array| array.cast::<T>().add(index)) }
+    }
+}
+
+/// An element or a field of a per-vCPU object.
+pub struct Part<'a, T> {
+    local: Local<T>,
+    whole: PhantomData<&'a T>,
+}
+
+impl<T> Deref for Part<'_, T> {
+    type Target = Local<T>;
+
+    #[inline(always)]
+    fn deref(&self) -> &Local<T> {
+        &self.local
+    }
+}
+
+/// The field of a per-vCPU struct, as a per-vCPU object: `field!(object, name)`.
+#[macro_export]
+macro_rules! field {
+    ($object:expr, $field:ident) => {{
+        // SAFETY: a field is inside its struct.
+        unsafe { $object.part(|copy| &raw mut (*copy).$field) }
+    }};
+}
+
+/// One object of type `T` per vCPU, freed when the handle is dropped.
+pub struct PerVcpu<T: Object> {
+    local: Local<T>,
+}
 
 impl<T: Object> PerVcpu<T> {
     /// A new object, zero on every vCPU.
     ///
     /// # Errors
-    /// See [`areas::alloc`].
+    /// See [`areas::alloc`]. EOPNOTSUPP: the processor lacks an instruction that `T` needs.
     pub fn new() -> Result<Self, Errno> {
+        if !T::is_supported() {
+            return Err(Errno::OPNOTSUPP);
+        }
         let first = areas::alloc(size_of::<T>(), align_of::<T>())?.cast();
         let access = Access::of(process::found());
-        Ok(Self { first, access })
+        let local = Local { first, access };
+        Ok(Self { local })
+    }
+}
+
+impl<T: Object> Deref for PerVcpu<T> {
+    type Target = Local<T>;
+
+    #[inline(always)]
+    fn deref(&self) -> &Local<T> {
+        &self.local
     }
 }
 
 impl<T: Object> Drop for PerVcpu<T> {
     fn drop(&mut self) {
-        // SAFETY: allocated by `new` with this size. The handle is owned, and words borrow it, so
+        // SAFETY: allocated by `new` with this size. The handle is owned, and parts borrow it, so
         // nobody uses the object.
-        let freed = unsafe { areas::free(self.first.as_ptr().cast(), size_of::<T>()) };
+        let freed = unsafe { areas::free(self.local.first.as_ptr().cast(), size_of::<T>()) };
         debug_assert!(freed.is_ok());
-    }
-}
-
-impl PerVcpu<Single> {
-    /// Its one word.
-    #[inline(always)]
-    pub fn word(&self) -> Word<'_> {
-        Word {
-            first: self.first.cast(),
-            access: self.access,
-            object: PhantomData,
-        }
-    }
-
-    /// See [`Word::add`].
-    #[inline(always)]
-    pub fn add(&self, value: u64) {
-        self.word().add(value);
-    }
-
-    /// See [`Word::sum`].
-    pub fn sum(&self) -> u64 {
-        self.word().sum()
-    }
-
-    /// See [`Word::read`].
-    pub fn read(&self, area: u32) -> Option<u64> {
-        self.word().read(area)
-    }
-}
-
-impl<const N: usize> PerVcpu<[Single; N]> {
-    /// The word at `index`.
-    ///
-    /// # Panics
-    /// When `index` is not below `N`.
-    #[inline(always)]
-    pub fn word(&self, index: usize) -> Word<'_> {
-        assert!(index < N, "the index is not below the number of words");
-        // SAFETY: inside the object.
-        let first = unsafe { self.first.cast::<u64>().add(index) };
-        Word {
-            first,
-            access: self.access,
-            object: PhantomData,
-        }
-    }
-}
-
-/// One word of an object, on all vCPUs.
-#[derive(Clone, Copy)]
-pub struct Word<'a> {
-    /// vCPU 0's copy.
-    first: NonNull<u64>,
-    access: Access,
-    object: PhantomData<&'a ()>,
-}
-
-impl Word<'_> {
-    /// Adds `value` to this vCPU's copy, wrapping. See [`section::add`].
-    #[inline(always)]
-    pub fn add(self, value: u64) {
-        // SAFETY: the object lives as long as the borrow, and its type keeps all other writers
-        // away. Threads of the runtime have its blocks; an object exists only once it started.
-        unsafe { section::add(self.first, value, self.access) };
-    }
-
-    /// The sum over all areas, wrapping. Exact when nobody adds meanwhile; otherwise some sum of
-    /// the additions before the call and any part of those during it.
-    pub fn sum(self) -> u64 {
-        let used = process::found().used_areas();
-        used.fold(0, |sum: u64, area| sum.wrapping_add(self.load(area)))
-    }
-
-    /// The copy in one area: a vCPU's below `nr_vcpus`, or the last one. `None` above.
-    pub fn read(self, area: u32) -> Option<u64> {
-        (area < process::found().nr_areas()).then(|| self.load(area))
-    }
-
-    fn load(self, area: u32) -> u64 {
-        let offset = (area as usize) << self.access.stride_shift();
-        // SAFETY: the area exists. In every mode the word is written by one aligned instruction,
-        // which a relaxed load may race with.
-        let word = unsafe { AtomicU64::from_ptr(self.first.as_ptr().byte_add(offset)) };
-        word.load(Ordering::Relaxed)
     }
 }

@@ -1,123 +1,534 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Updates of per-vCPU words: by one `%gs:` instruction, by a critical section, or by a locked
-//! instruction where there is neither.
+//! Words of the *section* kind: every update is the commit of a critical section, so one may depend on
+//! several words, and a fence makes sure that nobody is in the middle of one.
+//!
+//! Single-word operations end always. Those over several words may be [`Refused::Busy`] in a thread
+//! that acts on a shared area (no registration, or aborted without end): such an area has a lock
+//! that is tried, never waited for.
+//!
+//! Ordering: the committing store is a release and the loads before it are acquires, as every plain
+//! load and store is on x86-64. Nothing is a full barrier.
 
+use core::cell::UnsafeCell;
+use core::marker::PhantomData;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use vcpu_abi::Mode;
+use crate::access::{Access, TryLock, Way, run_section};
+use crate::arch::{self, CPU_ID, MM_CID, Outcome, Raw};
+use crate::object::{Local, Object};
+use crate::value::{Integer, Value};
 
-use crate::arch::{self, Attempt};
-use crate::process::{self, Found};
-
-/// How often an aborted section is tried again. Then a locked addition to the last area ends the
-/// operation: a thread that is aborted without end (a debugger's single steps, a timer faster
-/// than the section) must not wait without end.
-const ATTEMPTS: u32 = 64;
-
-/// How the words of an object are reached. It is settled before the first object exists and never
-/// changes, so each object carries it: beside the object's address a compiler may keep it in
-/// registers, and ask for the mode once for many additions, which a static would not allow.
-#[derive(Clone, Copy)]
-pub struct Access {
-    /// The binary logarithm of the stride, and [`Self::GS`].
-    shift: u32,
-    /// What an mm_cid must be below: `nr_vcpus` in the mode that goes by it, else 0, so that every
-    /// one is out of range, also where a kernel fills it although the mode goes by cpu_id: two
-    /// indices for one word would lose updates.
-    bound: u32,
+/// A word of the *section* kind. It keeps its kind for life, so the kind is its type.
+#[repr(transparent)]
+pub struct Section<T = u64> {
+    value: UnsafeCell<T>,
+    /// Copies are reached by address alone.
+    kind: PhantomData<*mut T>,
 }
 
-impl Access {
-    /// The sign bit of the shift, of which the processor takes the lowest bits.
-    const GS: u32 = 1 << 31;
+// SAFETY: words of any value are valid as zero.
+unsafe impl<T: Value> Object for Section<T> {}
 
-    /// In this process, once it has areas.
-    pub(crate) fn of(found: &Found) -> Self {
-        let shift = found.reservation.stride.trailing_zeros();
-        match found.mode {
-            Mode::Gs => Self {
-                shift: shift | Self::GS,
-                bound: 0,
-            },
-            Mode::RseqMmCid => Self {
-                shift,
-                bound: found.nr_vcpus,
-            },
-            Mode::RseqCpuId | Mode::Shared => Self { shift, bound: 0 },
-        }
-    }
+/// Why nothing was committed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// A word is not what was expected.
+    Different,
+    /// This thread acts on a shared area, and another one is in the middle of an operation there.
+    Busy,
+}
 
-    /// Binary logarithm of the stride.
+/// Locks of operations over several words of one shared area, by the address of the first word.
+static LOCKS: [TryLock; 64] = [const { TryLock::new() }; 64];
+
+fn lock_of(word: NonNull<u64>) -> &'static TryLock {
+    // A page: words of one object mostly share it, which does no harm; areas never do.
+    &LOCKS[(word.addr().get() >> 12).wrapping_mul(0x9e37_79b9) >> 8 & 63]
+}
+
+impl<T: Value> Local<Section<T>> {
     #[inline(always)]
-    pub(crate) fn stride_shift(self) -> u32 {
-        self.shift & !Self::GS
+    fn run<O>(&self, update: impl Fn(Way, NonNull<T::Raw>, Access) -> Option<O>) -> O {
+        // SAFETY: the object is alive while it is borrowed, and its type keeps other writers away.
+        // Threads of the runtime have its blocks; an object exists only once it started.
+        unsafe { run_section(self.first().cast(), self.access(), update) }
     }
-}
 
-/// Adds `value` to the calling vCPU's copy of the word whose vCPU 0's copy is at `word`,
-/// wrapping. Never lost, never counted twice, whatever signals, preemption and migration do.
-/// Relaxed: it orders nothing else.
-///
-/// # Safety
-/// `word` is an aligned u64 inside a live object of [`crate::areas::alloc`], and is written by
-/// this function only, with this `access`. The calling thread runs on a thread block of vcpu-rt.
-#[inline(always)]
-pub unsafe fn add(word: NonNull<u64>, value: u64, access: Access) {
-    if access.shift & Access::GS != 0 {
-        // SAFETY: by the caller's word; the mode is on, for every thread of this memory space,
-        // with the areas' stride, and every mm_cid has an area (docs/decisions/0006).
-        return unsafe { arch::add_by_gs(word, value) };
+    /// This vCPU's value.
+    #[inline(always)]
+    pub fn load(&self) -> T {
+        // SAFETY: by `run`'s contract with the ways.
+        T::from_raw(self.run(move |way, word, access| unsafe { Raw::load(way, word, access) }))
     }
-    // SAFETY: by the caller's word; ids below the bound have areas.
-    let attempt = unsafe { arch::add_by_mm_cid(word, value, access.shift, access.bound) };
-    if attempt != Attempt::Committed {
-        // SAFETY: by the caller's word.
-        unsafe { add_otherwise(word, value) };
-    }
-}
 
-/// What [`add`] does after an abort or without a valid mm_cid. In the mode that goes by cpu_id it
-/// comes here each time, in the GS mode never.
-///
-/// # Safety
-/// As for [`add`].
-#[cold]
-#[inline(never)]
-unsafe fn add_otherwise(word: NonNull<u64>, value: u64) {
-    let found = process::found();
-    let (shift, bound) = (Access::of(found).stride_shift(), found.nr_vcpus);
-    for _ in 0..ATTEMPTS {
-        let attempt = match found.mode {
-            // SAFETY: by the caller's word; ids below the bound have areas.
-            Mode::RseqMmCid => unsafe { arch::add_by_mm_cid(word, value, shift, bound) },
-            // SAFETY: as above.
-            Mode::RseqCpuId => unsafe { arch::add_by_cpu_id(word, value, shift, bound) },
-            Mode::Shared | Mode::Gs => Attempt::OutOfRange,
-        };
-        match attempt {
-            Attempt::Committed => return,
-            Attempt::Aborted => {}
-            Attempt::OutOfRange => break,
+    /// Writes `value` to this vCPU's copy.
+    #[inline(always)]
+    pub fn store(&self, value: T) {
+        let value = value.to_raw();
+        // SAFETY: as for `load`.
+        self.run(move |way, word, access| unsafe { Raw::store(way, word, value, access) });
+    }
+
+    /// Writes `value` and returns what was there before.
+    #[inline(always)]
+    pub fn exchange(&self, value: T) -> T {
+        let value = value.to_raw();
+        // SAFETY: as for `load`.
+        T::from_raw(
+            self.run(move |way, word, access| unsafe { Raw::exchange(way, word, value, access) }),
+        )
+    }
+
+    /// Writes `new` if this vCPU's copy is `old`.
+    ///
+    /// # Errors
+    /// What is there instead; nothing was written.
+    #[inline(always)]
+    pub fn compare_exchange(&self, old: T, new: T) -> Result<T, T> {
+        let (old, new) = (old.to_raw(), new.to_raw());
+        // SAFETY: as for `load`.
+        let before = self.run(move |way, word, access| unsafe {
+            Raw::compare_exchange(way, word, old, new, access)
+        });
+        if before == old {
+            Ok(T::from_raw(before))
+        } else {
+            Err(T::from_raw(before))
         }
     }
-    let offset = u64::from(shared_area(found)) << shift;
-    // SAFETY: the area exists: `shared_area` is below nr_areas. It is written by locked
-    // instructions only, here, so the atomic view is the only one.
-    let word = unsafe { AtomicU64::from_ptr(word.as_ptr().byte_add(offset as usize)) };
-    word.fetch_add(value, Ordering::Relaxed);
+
+    /// The copy in one area. `None` above the last one. Its vCPU may change it meanwhile.
+    #[must_use]
+    pub fn read(&self, area: u32) -> Option<T> {
+        self.copy(area).map(read_copy)
+    }
+
+    /// The values of the areas that can hold anything, each with its area's number.
+    pub fn values(&self) -> impl Iterator<Item = (u32, T)> {
+        self.copies().map(|(area, copy)| (area, read_copy(copy)))
+    }
 }
 
-/// The area for locked updates. In shared mode every area is locked, so threads are spread by
-/// their thread pointers. Otherwise only the last one is: locked and unlocked updates must not
-/// share a word.
-fn shared_area(found: &Found) -> u32 {
-    if found.mode != Mode::Shared {
-        return found.nr_vcpus;
+impl<T: Integer> Local<Section<T>> {
+    /// Adds `value`, wrapping.
+    #[inline(always)]
+    pub fn add(&self, value: T) {
+        let value = value.to_raw();
+        // SAFETY: as for `load`.
+        self.run(move |way, word, access| unsafe { Raw::add(way, word, value, access) });
     }
-    // Fibonacci hashing of the page number, scaled to the CPUs that the process may use: ids
-    // below that count are areas that sums visit.
-    let page = (arch::thread_pointer() >> 12) as u32;
-    let hash = u64::from(page.wrapping_mul(0x9e37_79b9));
-    ((hash * u64::from(found.affinity.allowed)) >> 32) as u32
+
+    /// Adds `value`, wrapping, and returns the sum.
+    #[inline(always)]
+    pub fn add_return(&self, value: T) -> T {
+        let raw = value.to_raw();
+        // SAFETY: as for `load`.
+        let before =
+            self.run(move |way, word, access| unsafe { Raw::fetch_add(way, word, raw, access) });
+        T::from_raw(before).plus(value)
+    }
+
+    /// The sum over all areas, wrapping; exact when nobody changes the word meanwhile.
+    #[must_use]
+    pub fn sum(&self) -> T {
+        self.values()
+            .fold(T::ZERO, |sum, (_, value)| sum.plus(value))
+    }
+}
+
+/// An operation over words of 8 bytes, by a section or under the lock of a shared area.
+trait Operation: Copy {
+    type Output;
+
+    /// One try in a section, on this thread's copies by the id at `ID`.
+    ///
+    /// # Safety
+    /// The words are of live objects and of this kind.
+    unsafe fn in_section<const ID: usize>(
+        self,
+        word: NonNull<u64>,
+        access: Access,
+    ) -> Result<Self::Output, Outcome>;
+
+    /// On a shared area, `distance` bytes from the first one, whose copy of the first word is `cell`.
+    ///
+    /// # Safety
+    /// As for a section, and the caller holds the lock of that word.
+    unsafe fn locked(self, cell: &AtomicU64, distance: usize) -> Result<Self::Output, Refused>;
+}
+
+/// Runs one operation of the object.
+#[inline(always)]
+fn run_words<T, O: Operation>(
+    word: &Local<Section<T>>,
+    operation: O,
+) -> Result<O::Output, Refused> {
+    let first = word.first().cast::<u64>();
+    // SAFETY: the object is alive while it is borrowed, and its type keeps other writers away.
+    unsafe {
+        run_section(first, word.access(), move |way, word, access| {
+            let result = match way {
+                Way::MmCid | Way::Gs => operation.in_section::<MM_CID>(word, access),
+                Way::CpuId => operation.in_section::<CPU_ID>(word, access),
+                Way::Locked => {
+                    let distance = word.addr().get() - first.addr().get();
+                    let cell = AtomicU64::from_ptr(word.as_ptr());
+                    let done = lock_of(word).attempt(|| operation.locked(cell, distance));
+                    return Some(done.unwrap_or(Err(Refused::Busy)));
+                }
+            };
+            match result {
+                Ok(output) => Some(Ok(output)),
+                Err(Outcome::Different) => Some(Err(Refused::Different)),
+                Err(Outcome::Committed | Outcome::Refused) => None,
+            }
+        })
+    }
+}
+
+/// The operations of librseq that are no single instruction, for words of 8 bytes.
+impl<T: Value<Raw = u64>> Local<Section<T>> {
+    /// Stores `new` if this vCPU's copy is `expected`. librseq: `rseq_load_cbne_store__ptr`.
+    ///
+    /// # Errors
+    /// [`Refused`].
+    #[inline(always)]
+    pub fn compare_equal_store(&self, expected: T, new: T) -> Result<(), Refused> {
+        let (expected, new) = (expected.to_raw(), new.to_raw());
+        run_words(self, CompareEqualStore { expected, new })
+    }
+
+    /// Stores `value` to `other` and then `new` to this word, if this word is `expected`: a push onto
+    /// an array whose count is this word. `other` may be written although it is refused.
+    /// librseq: `rseq_load_cbne_store_store__ptr`.
+    ///
+    /// # Errors
+    /// [`Refused`].
+    #[inline(always)]
+    pub fn compare_equal_store_store<U: Value<Raw = u64>>(
+        &self,
+        expected: T,
+        (other, value): (&Local<Section<U>>, U),
+        new: T,
+    ) -> Result<(), Refused> {
+        run_words(
+            self,
+            CompareEqualStoreStore {
+                expected: expected.to_raw(),
+                other: other.first().cast(),
+                value: value.to_raw(),
+                new: new.to_raw(),
+            },
+        )
+    }
+
+    /// Stores `new` if this word is `expected` and `other` is `value`.
+    /// librseq: `rseq_load_cbne_load_cbne_store__ptr`.
+    ///
+    /// # Errors
+    /// [`Refused`].
+    #[inline(always)]
+    pub fn compare_equal_compare_equal_store<U: Value<Raw = u64>>(
+        &self,
+        expected: T,
+        (other, value): (&Local<Section<U>>, U),
+        new: T,
+    ) -> Result<(), Refused> {
+        run_words(
+            self,
+            CompareEqualCompareEqualStore {
+                expected: expected.to_raw(),
+                other: other.first().cast(),
+                value: value.to_raw(),
+                new: new.to_raw(),
+            },
+        )
+    }
+
+    /// Copies `bytes` into this vCPU's copy of `buffer`, from `at` on, and then stores `new`, if this
+    /// word is `expected`: a record written to a log whose length is this word. The bytes may be
+    /// written although it is refused. librseq: `rseq_load_cbne_memcpy_store__ptr`.
+    ///
+    /// # Errors
+    /// [`Refused`].
+    ///
+    /// # Panics
+    /// When the bytes do not fit the buffer.
+    #[inline(always)]
+    pub fn compare_equal_copy_store<const N: usize>(
+        &self,
+        expected: T,
+        (buffer, at, bytes): (&Local<[Section<u8>; N]>, usize, &[u8]),
+        new: T,
+    ) -> Result<(), Refused> {
+        assert!(
+            at <= N && bytes.len() <= N - at,
+            "the bytes do not fit the buffer"
+        );
+        run_words(
+            self,
+            CompareEqualCopyStore {
+                expected: expected.to_raw(),
+                // SAFETY: inside the buffer, as just asserted.
+                place: unsafe { buffer.first().cast::<u8>().add(at) },
+                bytes,
+                new: new.to_raw(),
+            },
+        )
+    }
+}
+
+impl<T> Local<Section<*mut T>> {
+    /// If this word is not `excluded`, an address: stores what is at `offset` bytes from there into
+    /// this word, and returns what it was: a pop from a list. librseq:
+    /// `rseq_load_cbeq_store_add_load_store__ptr`.
+    ///
+    /// # Errors
+    /// [`Refused::Different`]: it is `excluded`.
+    ///
+    /// # Safety
+    /// Whatever else the copies hold is the address of something that has a pointer at `offset`, and
+    /// stays readable while a section may read it: until a fence after it was taken out of the list.
+    #[inline(always)]
+    pub unsafe fn compare_not_equal_load_store(
+        &self,
+        excluded: *mut T,
+        offset: isize,
+    ) -> Result<*mut T, Refused> {
+        let excluded = excluded.to_raw();
+        run_words(self, CompareNotEqualLoadStore { excluded, offset }).map(<*mut T>::from_raw)
+    }
+}
+
+impl Local<Section<*mut u64>> {
+    /// Adds `value`, wrapping, to the word that this word points to.
+    /// librseq: `rseq_load_add_load_load_add_store__ptr`.
+    ///
+    /// # Errors
+    /// [`Refused::Different`]: this word is null.
+    ///
+    /// # Safety
+    /// The copies hold null, or addresses of aligned words that live as long as they are there, and
+    /// that only this operation changes, of this area.
+    #[inline(always)]
+    pub unsafe fn add_to_pointee(&self, value: u64) -> Result<(), Refused> {
+        run_words(self, AddToPointee { value })
+    }
+}
+
+#[derive(Clone, Copy)]
+struct CompareEqualStore {
+    expected: u64,
+    new: u64,
+}
+
+impl Operation for CompareEqualStore {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn in_section<const ID: usize>(
+        self,
+        word: NonNull<u64>,
+        access: Access,
+    ) -> Result<(), Outcome> {
+        // SAFETY: by the caller's word.
+        committed(unsafe { arch::compare_equal_store::<ID>(word, self.expected, self.new, access) })
+    }
+
+    unsafe fn locked(self, cell: &AtomicU64, _: usize) -> Result<(), Refused> {
+        exchange(cell, self.expected, self.new)
+    }
+}
+
+#[derive(Clone, Copy)]
+struct CompareEqualStoreStore {
+    expected: u64,
+    other: NonNull<u64>,
+    value: u64,
+    new: u64,
+}
+
+impl Operation for CompareEqualStoreStore {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn in_section<const ID: usize>(
+        self,
+        word: NonNull<u64>,
+        access: Access,
+    ) -> Result<(), Outcome> {
+        let other = (self.other, self.value);
+        // SAFETY: by the caller's word.
+        committed(unsafe {
+            arch::compare_equal_store_store::<ID>(word, self.expected, other, self.new, access)
+        })
+    }
+
+    unsafe fn locked(self, cell: &AtomicU64, distance: usize) -> Result<(), Refused> {
+        if cell.load(Ordering::Acquire) != self.expected {
+            return Err(Refused::Different);
+        }
+        // SAFETY: the other word's copy in the same area.
+        let other = unsafe { AtomicU64::from_ptr(self.other.byte_add(distance).as_ptr()) };
+        other.store(self.value, Ordering::Release);
+        exchange(cell, self.expected, self.new)
+    }
+}
+
+#[derive(Clone, Copy)]
+struct CompareEqualCompareEqualStore {
+    expected: u64,
+    other: NonNull<u64>,
+    value: u64,
+    new: u64,
+}
+
+impl Operation for CompareEqualCompareEqualStore {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn in_section<const ID: usize>(
+        self,
+        word: NonNull<u64>,
+        access: Access,
+    ) -> Result<(), Outcome> {
+        let (expected, other, new) = (self.expected, (self.other, self.value), self.new);
+        // SAFETY: by the caller's word.
+        committed(unsafe {
+            arch::compare_equal_compare_equal_store::<ID>(word, expected, other, new, access)
+        })
+    }
+
+    unsafe fn locked(self, cell: &AtomicU64, distance: usize) -> Result<(), Refused> {
+        // SAFETY: the other word's copy in the same area.
+        let other = unsafe { AtomicU64::from_ptr(self.other.byte_add(distance).as_ptr()) };
+        if other.load(Ordering::Acquire) != self.value {
+            return Err(Refused::Different);
+        }
+        exchange(cell, self.expected, self.new)
+    }
+}
+
+#[derive(Clone, Copy)]
+struct CompareEqualCopyStore<'a> {
+    expected: u64,
+    place: NonNull<u8>,
+    bytes: &'a [u8],
+    new: u64,
+}
+
+impl Operation for CompareEqualCopyStore<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn in_section<const ID: usize>(
+        self,
+        word: NonNull<u64>,
+        access: Access,
+    ) -> Result<(), Outcome> {
+        let copy = (self.place, self.bytes.as_ptr(), self.bytes.len());
+        // SAFETY: by the caller's word.
+        committed(unsafe {
+            arch::compare_equal_copy_store::<ID>(word, self.expected, copy, self.new, access)
+        })
+    }
+
+    unsafe fn locked(self, cell: &AtomicU64, distance: usize) -> Result<(), Refused> {
+        if cell.load(Ordering::Acquire) != self.expected {
+            return Err(Refused::Different);
+        }
+        for (index, &byte) in self.bytes.iter().enumerate() {
+            // SAFETY: inside the same area's copy of the buffer. Volatile, since others may read it.
+            unsafe { self.place.byte_add(distance + index).write_volatile(byte) };
+        }
+        exchange(cell, self.expected, self.new)
+    }
+}
+
+#[derive(Clone, Copy)]
+struct CompareNotEqualLoadStore {
+    excluded: u64,
+    offset: isize,
+}
+
+impl Operation for CompareNotEqualLoadStore {
+    type Output = u64;
+
+    #[inline(always)]
+    unsafe fn in_section<const ID: usize>(
+        self,
+        word: NonNull<u64>,
+        access: Access,
+    ) -> Result<u64, Outcome> {
+        // SAFETY: by the caller's word.
+        unsafe {
+            arch::compare_not_equal_load_store::<ID>(word, self.excluded, self.offset, access)
+        }
+    }
+
+    unsafe fn locked(self, cell: &AtomicU64, _: usize) -> Result<u64, Refused> {
+        let seen = cell.load(Ordering::Acquire);
+        if seen == self.excluded {
+            return Err(Refused::Different);
+        }
+        let place = <*mut u8>::from_raw(seen).wrapping_byte_offset(self.offset);
+        // SAFETY: by the caller's word. Who else takes it out holds the same lock.
+        let next = unsafe { place.cast::<u64>().read_volatile() };
+        exchange(cell, seen, next).map(|()| seen)
+    }
+}
+
+#[derive(Clone, Copy)]
+struct AddToPointee {
+    value: u64,
+}
+
+impl Operation for AddToPointee {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn in_section<const ID: usize>(
+        self,
+        word: NonNull<u64>,
+        access: Access,
+    ) -> Result<(), Outcome> {
+        // SAFETY: by the caller's word.
+        committed(unsafe { arch::add_to_pointee::<ID>(word, self.value, access) })
+    }
+
+    unsafe fn locked(self, cell: &AtomicU64, _: usize) -> Result<(), Refused> {
+        let place = <*mut u64>::from_raw(cell.load(Ordering::Acquire));
+        if place.is_null() {
+            return Err(Refused::Different);
+        }
+        // SAFETY: by the caller's word.
+        unsafe { AtomicU64::from_ptr(place) }.fetch_add(self.value, Ordering::AcqRel);
+        Ok(())
+    }
+}
+
+/// The result of a section without output.
+#[inline(always)]
+fn committed(outcome: Outcome) -> Result<(), Outcome> {
+    match outcome {
+        Outcome::Committed => Ok(()),
+        refused => Err(refused),
+    }
+}
+
+/// The commit on a shared area: another one may have come in between with a single-word operation.
+fn exchange(cell: &AtomicU64, expected: u64, new: u64) -> Result<(), Refused> {
+    let (success, failure) = (Ordering::AcqRel, Ordering::Acquire);
+    match cell.compare_exchange(expected, new, success, failure) {
+        Ok(_) => Ok(()),
+        Err(_) => Err(Refused::Different),
+    }
+}
+
+/// One load of one copy.
+fn read_copy<T: Value>(copy: NonNull<Section<T>>) -> T {
+    // SAFETY: the object is alive while it is borrowed. Volatile, and the size of a word: one load,
+    // which its vCPU's instructions do not tear.
+    unsafe { copy.cast::<T>().read_volatile() }
 }

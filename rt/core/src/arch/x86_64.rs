@@ -4,20 +4,41 @@
 //! A second architecture would define the same names.
 
 use core::arch::asm;
-use core::ptr::NonNull;
 
 use rustix::io::Errno;
 use vcpu_abi::{RSEQ_OFFSET, RSEQ_SIG, Rseq};
 
 // How a descriptor's address is stored: by one instruction where addresses are fixed.
 #[cfg(vcpu_rt_fixed_addresses)]
-#[macro_use]
 #[path = "x86_64/set_rseq_cs_fixed.rs"]
 mod set_rseq_cs;
 #[cfg(not(vcpu_rt_fixed_addresses))]
-#[macro_use]
 #[path = "x86_64/set_rseq_cs_relative.rs"]
 mod set_rseq_cs;
+
+#[path = "x86_64/critical_section.rs"]
+mod critical_section;
+#[path = "x86_64/pair.rs"]
+mod pair;
+#[path = "x86_64/update.rs"]
+mod update;
+#[path = "x86_64/words.rs"]
+mod words;
+
+#[doc(hidden)]
+pub use critical_section::check_section;
+pub use pair::{compare_exchange_pair, has_cmpxchg16b};
+pub use update::Raw;
+pub use words::*;
+
+/// `rseq_cs` of the calling thread's struct rseq, as a distance from `%fs`.
+pub const RSEQ_CS: usize = RSEQ_OFFSET + Rseq::RSEQ_CS_OFFSET;
+/// `mm_cid`, likewise.
+pub const MM_CID: usize = RSEQ_OFFSET + Rseq::MM_CID_OFFSET;
+/// `cpu_id`, likewise.
+pub const CPU_ID: usize = RSEQ_OFFSET + Rseq::CPU_ID_OFFSET;
+/// What precedes every abort handler.
+pub const SIGNATURE: u32 = RSEQ_SIG;
 
 /// Makes a system call of up to four arguments; unused ones are passed as 0.
 ///
@@ -70,29 +91,42 @@ pub fn thread_pointer() -> usize {
     pointer
 }
 
-/// Start and end of the section `vcpu_rt_start`, see [`crate::hook`]; equal where there is none.
+/// Start and end of a section of the program; equal where there is none.
 ///
 /// The linker defines both symbols where it kept a part of that section. They are weak, so that a
 /// program without one links: then both stand for the same address, whichever the linker takes
 /// for an undefined weak symbol. Hidden: not looked for in other objects of the process.
+macro_rules! section_bounds {
+    ($name:literal) => {{
+        let (start, end);
+        // SAFETY: two addresses relative to %rip; no memory, stack or flags.
+        unsafe {
+            asm!(
+                concat!(".weak __start_", $name),
+                concat!(".hidden __start_", $name),
+                concat!(".weak __stop_", $name),
+                concat!(".hidden __stop_", $name),
+                concat!("lea {start}, [rip + __start_", $name, "]"),
+                concat!("lea {end}, [rip + __stop_", $name, "]"),
+                start = out(reg) start,
+                end = out(reg) end,
+                options(pure, nomem, nostack, preserves_flags),
+            );
+        }
+        (start, end)
+    }};
+}
+
+/// The bounds of the stages of the start, see [`crate::hook`].
 #[inline(always)]
 pub fn hook_bounds() -> (usize, usize) {
-    let (start, end);
-    // SAFETY: two addresses relative to %rip; no memory, stack or flags.
-    unsafe {
-        asm!(
-            ".weak __start_vcpu_rt_start",
-            ".hidden __start_vcpu_rt_start",
-            ".weak __stop_vcpu_rt_start",
-            ".hidden __stop_vcpu_rt_start",
-            "lea {start}, [rip + __start_vcpu_rt_start]",
-            "lea {end}, [rip + __stop_vcpu_rt_start]",
-            start = out(reg) start,
-            end = out(reg) end,
-            options(pure, nomem, nostack, preserves_flags),
-        );
-    }
-    (start, end)
+    section_bounds!("vcpu_rt_start")
+}
+
+/// The bounds of the cells of declared variables, see [`crate::declared`].
+#[inline(always)]
+pub fn declared_bounds() -> (usize, usize) {
+    section_bounds!("vcpu_rt_declared")
 }
 
 /// Reads the 32-bit field at `OFFSET` of the calling thread's struct rseq, in one instruction.
@@ -141,124 +175,3 @@ pub fn gs_selector() -> u16 {
     }
     selector as u16
 }
-
-/// Adds `value` to the copy of the word at `word` that belongs to this thread's mm_cid: one
-/// instruction, whose address the processor forms with the base that the kernel loaded. Preemption,
-/// migration and signals come before it or after it.
-///
-/// # Safety
-/// The GS base is the stride times the thread's mm_cid (PR_SET_GS_MODE); for every mm_cid
-/// that can occur the copy is a mapped, aligned u64 that is only written so.
-#[inline(always)]
-pub unsafe fn add_by_gs(word: NonNull<u64>, value: u64) {
-    // SAFETY: touches memory at the copy alone, by the caller's word. No lock: no other CPU has
-    // this mm_cid meanwhile. No stack; flags are clobbered by default; memory is a side effect.
-    unsafe {
-        asm!(
-            "add qword ptr gs:[{word}], {value}",
-            word = in(reg) word.as_ptr(),
-            value = in(reg) value,
-            options(nostack),
-        );
-    }
-}
-
-/// How one try of a critical section ended.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Attempt {
-    /// The store committed.
-    Committed,
-    /// The kernel aborted it before the commit: nothing was stored.
-    Aborted,
-    /// The index is not below the bound: this thread is not registered, or its id is not valid
-    /// now. Nothing was stored.
-    OutOfRange,
-}
-
-/// Defines a function that adds in one rseq critical section, whose index is the field at `$index`
-/// of struct rseq, tested against `bound`.
-macro_rules! add_in_section {
-    ($(#[$documentation:meta])* $name:ident, $index:expr) => {
-        $(#[$documentation])*
-        ///
-        /// One comparison tests registration and range: an unregistered block holds all ones in
-        /// both fields, and after a failed execve Linux 7.3 shows mm_cid = 0x80000000 until the next
-        /// switch.
-        ///
-        /// # Safety
-        /// `%fs` points to a thread block of vcpu-rt; for every id below the bound,
-        /// `word + (id << stride_shift)` is a mapped, aligned u64 that is only written by such
-        /// sections.
-        #[inline(always)]
-        pub unsafe fn $name(
-            word: NonNull<u64>,
-            value: u64,
-            stride_shift: u32,
-            bound: u32,
-        ) -> Attempt {
-            // SAFETY: memory is touched only at the word, by the caller's word, and at rseq_cs of
-            // this thread's block. The section is the instructions 2..3: it reads the index,
-            // computes the address and ends with its one store, so that an abort anywhere leaves
-            // nothing behind. The kernel resumes an aborted section at 4, which the signature
-            // precedes, inside an instruction that is never executed (ud1). Registers are
-            // scratch, so a restart needs none of them back. `nostack`: the stack is not used.
-            // Flags are clobbered by default. Memory is a side effect: neither `nomem` nor
-            // `readonly`.
-            unsafe {
-                asm!(
-                    set_rseq_cs!("{index}", "{rseq_cs}", "5f"),
-                    "2:",
-                    "mov {index:e}, fs:[{id}]",
-                    "cmp {index:e}, {bound:e}",
-                    "jae {out_of_range}",
-                    "shl {index}, cl",
-                    "add qword ptr [{word} + {index}], {value}",
-                    "3:",
-                    // The descriptor (struct rseq_cs), where debuggers look for it, and the
-                    // pointer array beside it (the convention of the kernel's selftests and of
-                    // librseq). Nothing refers to the array: link order ("o") keeps it as long as
-                    // the descriptors.
-                    ".pushsection __rseq_cs, \"aw\"",
-                    ".balign 32",
-                    "5:",
-                    ".long 0, 0",
-                    ".quad 2b, 3b - 2b, 4f",
-                    ".popsection",
-                    ".pushsection __rseq_cs_ptr_array, \"awo\", @progbits, __rseq_cs",
-                    ".balign 8",
-                    ".quad 5b",
-                    ".popsection",
-                    ".pushsection .text.rseq_abort, \"ax\"",
-                    ".byte 0x0f, 0xb9, 0x3d",
-                    ".long {signature}",
-                    "4:",
-                    "jmp {aborted}",
-                    ".popsection",
-                    index = out(reg) _,
-                    word = in(reg) word.as_ptr(),
-                    value = in(reg) value,
-                    bound = in(reg) bound,
-                    in("cl") stride_shift as u8,
-                    rseq_cs = const RSEQ_OFFSET + Rseq::RSEQ_CS_OFFSET,
-                    id = const RSEQ_OFFSET + $index,
-                    signature = const RSEQ_SIG,
-                    out_of_range = label { return Attempt::OutOfRange },
-                    aborted = label { return Attempt::Aborted },
-                    options(nostack),
-                );
-            }
-            Attempt::Committed
-        }
-    };
-}
-
-add_in_section!(
-    /// Adds `value` to the copy of the word at `word` that belongs to this thread's mm_cid.
-    add_by_mm_cid,
-    Rseq::MM_CID_OFFSET
-);
-add_in_section!(
-    /// Adds `value` to the copy of the word at `word` that belongs to this thread's CPU.
-    add_by_cpu_id,
-    Rseq::CPU_ID_OFFSET
-);

@@ -83,7 +83,7 @@ fn main() -> i32 {
     );
     println!("beyond={}", counter.read(abi().nr_areas).is_some());
     for index in 0..3 {
-        println!("word[{index}]={}", words.word(index).sum());
+        println!("word[{index}]={}", words.at(index).sum());
     }
     PASSED
 }
@@ -131,8 +131,8 @@ fn count(
             pin(next.next().expect("a thread may run somewhere")).expect("it is allowed");
         }
         counter.add(1);
-        words.word(0).add(7);
-        words.word(2).add(u64::MAX / 2);
+        words.at(0).add(7);
+        words.at(2).add(u64::MAX / 2);
     }
     if how.moves {
         restrict(&allowed).expect("it was allowed");

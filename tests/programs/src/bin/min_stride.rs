@@ -11,8 +11,8 @@ vcpu_rt::entry!(main, min_stride = 65536);
 
 fn main() -> i32 {
     let words = PerVcpu::<[Single; 8192]>::new().expect("65536 bytes fit the declared stride");
-    words.word(8191).add(9);
-    assert_eq!(words.word(8191).sum(), 9);
+    words.at(8191).add(9);
+    assert_eq!(words.at(8191).sum(), 9);
     println!("stride={}", abi().stride);
     PASSED
 }

@@ -5,11 +5,16 @@
 /// The instruction `movq $label, %fs:rseq_cs`, which stores the address of the descriptor `$label`
 /// in rseq_cs of this thread. In bytes, since LLVM takes no local label as an immediate in Intel
 /// syntax: fs, REX.W, C7 /0 with an absolute 32-bit address (ModRM 04, SIB 25), immediate. The
-/// processor extends the sign, which is what R_X86_64_32S makes the linker check.
+/// processor extends the sign, which is what R_X86_64_32S makes the linker check. It needs no
+/// scratch register, and names the one that there is in a comment.
+#[doc(hidden)]
+#[macro_export]
 macro_rules! set_rseq_cs {
     ($scratch:literal, $rseq_cs:literal, $label:literal) => {
         concat!(
-            ".byte 0x64, 0x48, 0xc7, 0x04, 0x25\n",
+            "# ",
+            $scratch,
+            "\n.byte 0x64, 0x48, 0xc7, 0x04, 0x25\n",
             ".long ",
             $rseq_cs,
             "\n.reloc ., R_X86_64_32S, ",

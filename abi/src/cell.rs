@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! A declared per-vCPU variable.
+
+use core::ffi::c_void;
+use core::mem::offset_of;
+
+use static_assertions::const_assert_eq;
+
+/// The cell of a declared per-vCPU variable. All cells of a program are in its section
+/// `vcpu_rt_declared`, and the start fills them before any user code.
+#[repr(C)]
+pub struct VcpuCell {
+    /// vCPU 0's copy: filled by the start.
+    pub first: *mut c_void,
+    /// How copies are reached, private to the runtime: filled by the start.
+    pub shift: u32,
+    /// Likewise.
+    pub bound: u32,
+    /// Bytes of the variable, not 0.
+    pub size: usize,
+    /// Alignment in bytes, a power of two up to 4096.
+    pub align: usize,
+    /// Never read: a reference that has the linker keep what fills the cell (in C `vcpu_alloc`).
+    pub keep: *const c_void,
+    /// Whether the machine can have such a variable; null for yes.
+    pub is_supported: Option<extern "C" fn() -> bool>,
+}
+
+const_assert_eq!(size_of::<VcpuCell>(), 48);
+const_assert_eq!(align_of::<VcpuCell>(), 8);
+const_assert_eq!(offset_of!(VcpuCell, first), 0);
+const_assert_eq!(offset_of!(VcpuCell, shift), 8);
+const_assert_eq!(offset_of!(VcpuCell, bound), 12);
+const_assert_eq!(offset_of!(VcpuCell, size), 16);
+const_assert_eq!(offset_of!(VcpuCell, align), 24);
+const_assert_eq!(offset_of!(VcpuCell, keep), 32);
+const_assert_eq!(offset_of!(VcpuCell, is_supported), 40);

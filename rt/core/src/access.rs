@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! How per-vCPU words are reached, and what every operation does when its section does not commit.
+
+use core::ptr::NonNull;
+use core::sync::atomic::{AtomicU32, Ordering};
+
+use vcpu_abi::Mode;
+
+use crate::arch;
+use crate::process::{self, Found};
+
+/// How often an aborted section is tried again. Then a locked operation on the last area ends it: a
+/// thread that is aborted without end (a debugger's single steps, a timer faster than the section)
+/// must not wait without end.
+const ATTEMPTS: u32 = 64;
+
+/// How the words of an object are reached. It is settled before the first object exists and never
+/// changes, so each object carries it: beside the object's address a compiler may keep it in
+/// registers, and ask for the mode once for many operations, which a static would not allow.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Access {
+    /// The binary logarithm of the stride, and [`Self::GS`].
+    shift: u32,
+    /// What an mm_cid must be below: `nr_vcpus` in the modes that go by it, else 0, so that every
+    /// one is out of range, also where a kernel fills it although the mode goes by cpu_id: two
+    /// indices for one word would lose updates.
+    bound: u32,
+}
+
+/// One way to reach a word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// By `%gs:`, whose base the kernel loads.
+    Gs,
+    /// In a critical section, by `mm_cid`.
+    MmCid,
+    /// In a critical section, by `cpu_id`.
+    CpuId,
+    /// By locked instructions, on an area that is chosen before.
+    Locked,
+}
+
+impl Access {
+    /// The sign bit of the shift, of which the processor takes the lowest bits.
+    const GS: u32 = 1 << 31;
+
+    /// Before the start. Every operation is refused its fast path.
+    pub(crate) const NONE: Self = Self { shift: 0, bound: 0 };
+
+    /// In this process, once it has areas.
+    pub(crate) fn of(found: &Found) -> Self {
+        let shift = found.reservation.stride.trailing_zeros();
+        match found.mode {
+            Mode::Gs => Self {
+                shift: shift | Self::GS,
+                bound: found.nr_vcpus,
+            },
+            Mode::RseqMmCid => Self {
+                shift,
+                bound: found.nr_vcpus,
+            },
+            Mode::RseqCpuId | Mode::Shared => Self { shift, bound: 0 },
+        }
+    }
+
+    /// Whether the kernel loads the GS base.
+    #[inline(always)]
+    pub fn is_gs(self) -> bool {
+        self.shift & Self::GS != 0
+    }
+
+    /// Binary logarithm of the stride, in the lowest six bits: what `shl` by `%cl` takes.
+    #[inline(always)]
+    pub fn shift(self) -> u32 {
+        self.shift
+    }
+
+    /// What an id must be below.
+    #[inline(always)]
+    pub fn bound(self) -> u32 {
+        self.bound
+    }
+
+    /// For sections by cpu_id.
+    fn by_cpu_id(found: &Found) -> Self {
+        Self {
+            shift: found.reservation.stride.trailing_zeros(),
+            bound: found.nr_vcpus,
+        }
+    }
+}
+
+/// Runs an operation of single words once, by the fastest way that there is. `operation` tries one
+/// way and says `None` where it changed nothing.
+///
+/// # Safety
+/// `word` is inside a live object of [`crate::areas`]; its type keeps all writers away that are not
+/// of its kind. The calling thread runs on a thread block of vcpu-rt. `operation` with
+/// [`Way::Locked`] is not refused.
+#[inline(always)]
+pub unsafe fn run_single<T, O>(
+    word: NonNull<T>,
+    access: Access,
+    operation: impl Fn(Way, NonNull<T>, Access) -> Option<O>,
+) -> O {
+    let way = if access.is_gs() { Way::Gs } else { Way::MmCid };
+    // One call of `operation` with a constant in each arm: the other ways then vanish from it.
+    let done = match way {
+        Way::Gs => operation(Way::Gs, word, access),
+        _ => operation(Way::MmCid, word, access),
+    };
+    match done {
+        Some(output) => output,
+        // SAFETY: by the caller's word.
+        None => unsafe { run_otherwise(word, operation) },
+    }
+}
+
+/// As [`run_single`] for words that are changed by sections in every mode.
+///
+/// # Safety
+/// As for [`run_single`]; `operation` is not called with [`Way::Gs`].
+#[inline(always)]
+pub unsafe fn run_section<T, O>(
+    word: NonNull<T>,
+    access: Access,
+    operation: impl Fn(Way, NonNull<T>, Access) -> Option<O>,
+) -> O {
+    match operation(Way::MmCid, word, access) {
+        Some(output) => output,
+        // SAFETY: by the caller's word.
+        None => unsafe { run_otherwise(word, operation) },
+    }
+}
+
+/// After an abort, or without a valid mm_cid. In the mode that goes by cpu_id it comes here each time,
+/// single operations of the GS mode never.
+#[cold]
+#[inline(never)]
+unsafe fn run_otherwise<T, O>(
+    word: NonNull<T>,
+    operation: impl Fn(Way, NonNull<T>, Access) -> Option<O>,
+) -> O {
+    loop {
+        if let Some((way, access)) = own_way() {
+            for _ in 0..ATTEMPTS {
+                if let Some(output) = operation(way, word, access) {
+                    return output;
+                }
+            }
+        }
+        let offset = shared_area_offset(process::found());
+        // SAFETY: the area exists, by `shared_area_offset`.
+        let word = unsafe { word.byte_add(offset) };
+        // Not refused, by the caller's word: the loop is left here.
+        if let Some(output) = operation(Way::Locked, word, Access::NONE) {
+            return output;
+        }
+    }
+}
+
+/// How this thread's own copies are reached in sections; `None` where it is not registered, or
+/// where the process goes by locked instructions.
+pub fn own_way() -> Option<(Way, Access)> {
+    let found = process::found();
+    let (way, access) = match found.mode {
+        Mode::RseqMmCid | Mode::Gs => (Way::MmCid, Access::of(found)),
+        Mode::RseqCpuId => (Way::CpuId, Access::by_cpu_id(found)),
+        Mode::Shared => return None,
+    };
+    // SAFETY: threads of the runtime have its blocks; there is no object before its start.
+    let id = unsafe {
+        match way {
+            Way::CpuId => arch::rseq_field::<{ vcpu_abi::Rseq::CPU_ID_OFFSET }>(),
+            _ => arch::rseq_field::<{ vcpu_abi::Rseq::MM_CID_OFFSET }>(),
+        }
+    };
+    (id < access.bound).then_some((way, access))
+}
+
+/// The distance in bytes of the area for this thread's locked operations from the first one. In
+/// shared mode every area is locked, so threads are spread by their thread pointers. Otherwise only
+/// the last one is: locked and unlocked updates must not share a word.
+pub fn shared_area_offset(found: &Found) -> usize {
+    let area = if found.mode == Mode::Shared {
+        // Fibonacci hashing of the page number, scaled to the CPUs that the process may use: ids
+        // below that count are areas that sums visit.
+        let page = (arch::thread_pointer() >> 12) as u32;
+        let hash = u64::from(page.wrapping_mul(0x9e37_79b9));
+        ((hash * u64::from(found.affinity.allowed)) >> 32) as u32
+    } else {
+        found.nr_vcpus
+    };
+    area as usize * found.reservation.stride as usize
+}
+
+/// A lock that is only tried, never waited for. A holder that a fork left behind in the parent does
+/// not hold it in the child.
+#[repr(transparent)]
+pub struct TryLock(AtomicU32);
+
+impl TryLock {
+    /// Nobody holds it. All bytes zero, as in a fresh object.
+    pub const fn new() -> Self {
+        Self(AtomicU32::new(0))
+    }
+
+    /// Runs `action` while nobody else does so under this lock; `None` where somebody does.
+    pub fn attempt<O>(&self, action: impl FnOnce() -> O) -> Option<O> {
+        let generation = crate::generation::current();
+        let seen = self.0.load(Ordering::Relaxed);
+        if seen == generation {
+            return None;
+        }
+        let (success, failure) = (Ordering::Acquire, Ordering::Relaxed);
+        self.0
+            .compare_exchange(seen, generation, success, failure)
+            .ok()?;
+        let output = action();
+        self.0.store(0, Ordering::Release);
+        Some(output)
+    }
+}
+
+impl Default for TryLock {
+    fn default() -> Self {
+        Self::new()
+    }
+}

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Every operation of per-vCPU words, from one thread: what it returns, and what is in the areas
+//! afterwards.
+#![no_std]
+#![no_main]
+
+use vcpu_rt::{Pair, PerVcpu, Refused, Section, Single, Value, per_vcpu, println};
+
+vcpu_rt::entry!(main);
+
+per_vcpu! {
+    /// One of each size.
+    static BYTE: Single<u8>;
+    static SHORT: Single<i16>;
+    static INT: Single<u32>;
+    static LONG: Single<i64>;
+    static POINTER: Single<*mut u8>;
+    static PAIR: Pair;
+    static WORDS: [Section<u64>; 8];
+    static LOG: [Section<u8>; 64];
+    static TARGET: Section<*mut u64>;
+}
+
+/// Each operation on integers of one width, against what plain arithmetic says.
+macro_rules! integers {
+    ($variable:ident, $type:ty) => {{
+        let big = <$type>::MAX;
+        assert_eq!($variable.load(), 0);
+        $variable.store(big);
+        $variable.inc();
+        assert_eq!($variable.load(), <$type>::MIN);
+        $variable.dec();
+        $variable.sub(5);
+        assert_eq!($variable.load(), big - 5);
+        assert_eq!($variable.add_return(2), big - 3);
+        assert_eq!($variable.exchange(0x5a), big - 3);
+        $variable.and(0x0f);
+        $variable.or(0x30);
+        $variable.xor(0x0c);
+        assert_eq!($variable.compare_exchange(1, 2), Err(0x36));
+        assert_eq!($variable.compare_exchange(0x36, 7), Ok(0x36));
+        assert_eq!($variable.sum(), 7);
+        $variable.add(3);
+        assert_eq!(
+            $variable.values().map(|(_, value)| value).sum::<$type>(),
+            10
+        );
+    }};
+}
+
+fn main() {
+    integers!(BYTE, u8);
+    integers!(SHORT, i16);
+    integers!(INT, u32);
+    integers!(LONG, i64);
+    pointers();
+    pairs();
+    sections();
+    println!("every operation does what it says");
+}
+
+fn pointers() {
+    let mut place = 1_u8;
+    let pointer = &raw mut place;
+    assert!(POINTER.load().is_null());
+    POINTER.store(pointer);
+    assert_eq!(POINTER.exchange(core::ptr::null_mut()), pointer);
+    assert_eq!(POINTER.load().to_raw(), 0);
+}
+
+fn pairs() {
+    assert_eq!(PAIR.load(), [0, 0]);
+    assert_eq!(PAIR.compare_exchange([0, 0], [1, 2]), Ok([0, 0]));
+    assert_eq!(PAIR.compare_exchange([1, 3], [9, 9]), Err([1, 2]));
+    assert_eq!(PAIR.compare_exchange([2, 2], [9, 9]), Err([1, 2]));
+    assert_eq!(PAIR.compare_exchange([1, 2], [u64::MAX, 3]), Ok([1, 2]));
+    assert_eq!(PAIR.load(), [u64::MAX, 3]);
+    let allocated = PerVcpu::<Pair>::new().expect("room");
+    assert_eq!(allocated.load(), [0, 0]);
+}
+
+fn sections() {
+    let (word, other) = (&WORDS.at(0), &WORDS.at(1));
+    assert_eq!(word.compare_equal_store(1, 2), Err(Refused::Different));
+    assert_eq!(word.compare_equal_store(0, 2), Ok(()));
+    assert_eq!(word.compare_equal_store_store(2, (other, 7), 3), Ok(()));
+    assert_eq!((word.load(), other.load()), (3, 7));
+    assert_eq!(
+        word.compare_equal_compare_equal_store(3, (other, 8), 4),
+        Err(Refused::Different)
+    );
+    assert_eq!(
+        word.compare_equal_compare_equal_store(4, (other, 7), 4),
+        Err(Refused::Different)
+    );
+    assert_eq!(
+        word.compare_equal_compare_equal_store(3, (other, 7), 4),
+        Ok(())
+    );
+    assert_eq!(
+        word.compare_equal_copy_store(4, (&LOG, 60, b"tail"), 64),
+        Ok(())
+    );
+    assert_eq!(LOG.at(63).load(), b'l');
+    assert_eq!(LOG.at(59).load(), 0);
+    assert_eq!(
+        word.compare_equal_copy_store(4, (&LOG, 0, b"head"), 1),
+        Err(Refused::Different)
+    );
+    assert_eq!(word.exchange(9), 64);
+    assert_eq!(word.compare_exchange(9, 10), Ok(9));
+    word.add(5);
+    assert_eq!(word.add_return(5), 20);
+    assert_eq!(word.sum(), 20);
+
+    let mut target = 1;
+    // SAFETY: null or the address of `target`, which lives longer.
+    assert_eq!(unsafe { TARGET.add_to_pointee(5) }, Err(Refused::Different));
+    TARGET.store(&raw mut target);
+    // SAFETY: as above.
+    assert_eq!(unsafe { TARGET.add_to_pointee(5) }, Ok(()));
+    // SAFETY: as above: the word at `target` is what is loaded into the list's head.
+    let taken = unsafe { TARGET.compare_not_equal_load_store(core::ptr::null_mut(), 0) };
+    assert_eq!(taken, Ok(&raw mut target));
+    assert_eq!(TARGET.load().to_raw(), 6);
+    TARGET.store(core::ptr::null_mut());
+    // SAFETY: as above.
+    let empty = unsafe { TARGET.compare_not_equal_load_store(core::ptr::null_mut(), 0) };
+    assert_eq!(empty, Err(Refused::Different));
+}
