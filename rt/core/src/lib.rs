@@ -18,6 +18,7 @@ pub mod process;
 pub mod report;
 pub mod rseq;
 pub mod section;
+mod sync;
 pub mod table;
 pub mod topology;
 pub mod tunables;
