@@ -23,6 +23,7 @@ pub mod report;
 pub mod rseq;
 pub mod section;
 pub mod single;
+mod sync;
 pub mod table;
 pub mod topology;
 pub mod tunables;
