@@ -109,8 +109,8 @@ fn address_space(counter: &PerVcpu<Single>) {
         // Nothing stays of what was tried.
         assert!(status_kib("VmSize") * 1024 <= stride * 1024 * 1024);
         let small = PerVcpu::<[Single; 100]>::new().expect("there is room for this");
-        small.word(99).add(1);
-        assert_eq!(small.word(99).sum(), 1);
+        small.at(99).add(1);
+        assert_eq!(small.at(99).sum(), 1);
         counter.add(1);
     }
     let builder = thread::Builder::new().stack_size(64 << 10);
