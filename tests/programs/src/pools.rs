@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Objects of the areas, copy by copy, and what they cost.
 
+use core::ffi::CStr;
 use core::ptr;
 use core::slice;
 
@@ -71,9 +72,18 @@ impl Allocated {
     }
 }
 
-/// A field of /proc/self/status that is given in KiB, such as `VmRSS`.
+/// Memory in KiB, exact: VmRSS lacks, before Linux 6.16, what each CPU has not told yet.
+pub fn resident_kib() -> usize {
+    kib(c"/proc/self/smaps_rollup", "Rss")
+}
+
+/// A field of /proc/self/status that is given in KiB, such as `VmPTE`.
 pub fn status_kib(name: &str) -> usize {
-    let path = c"/proc/self/status".as_ptr().expose_provenance();
+    kib(c"/proc/self/status", name)
+}
+
+fn kib(path: &CStr, name: &str) -> usize {
+    let path = path.as_ptr().expose_provenance();
     let mut text = [0_u8; 4096];
     let place = text.as_mut_ptr().expose_provenance();
     // SAFETY: a terminated path, and a buffer of the size that read(2) is told.

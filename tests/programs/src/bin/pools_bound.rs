@@ -6,7 +6,7 @@
 
 use vcpu_rt::{PerVcpu, Single, areas, found, println, thread};
 use vcpu_test_programs::PASSED;
-use vcpu_test_programs::pools::{Allocated, status_kib};
+use vcpu_test_programs::pools::{Allocated, resident_kib, status_kib};
 
 vcpu_rt::entry!(main);
 
@@ -16,7 +16,7 @@ const NR_VCPUS: u32 = 8192;
 static vcpu_rt_test_nr_vcpus: u32 = NR_VCPUS;
 
 fn main() -> i32 {
-    let cost = || (status_kib("VmRSS"), status_kib("VmPTE"));
+    let cost = || (resident_kib(), status_kib("VmPTE"));
     cost();
     let (resident, page_tables) = cost();
     let print = |name: &str| {

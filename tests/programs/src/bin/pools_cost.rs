@@ -2,8 +2,9 @@
 //! What pools cost in memory, page tables and address space, printed in KiB: `pools_cost HOW`.
 //!
 //! Allocates two objects as large as an area, and a small one, frees and allocates them again, all
-//! without touching them (`untouched_*`); then writes one byte of the last object for each area that
-//! can be in use (`touched_*`). HOW is `plain`, or what is done first: `future`
+//! without touching them (`untouched_*`); then writes one byte of a large one, which has a pool of its
+//! own, and of the small one, which is in the start's, for each area that can be in use
+//! (`touched_*`). HOW is `plain`, or what is done first: `future`
 //! (mlockall(MCL_FUTURE)), `address_space` (no more of it is given), or after the first object
 //! `current` (mlockall(MCL_CURRENT)), `onfault` (the same with MCL_ONFAULT).
 #![no_std]
@@ -13,7 +14,7 @@ use linux_raw_sys::general as nr;
 use vcpu_rt::{Errno, PerVcpu, Single, areas, found, println, thread};
 use vcpu_test_programs::PASSED;
 use vcpu_test_programs::arguments::word;
-use vcpu_test_programs::pools::{Allocated, status_kib};
+use vcpu_test_programs::pools::{Allocated, resident_kib, status_kib};
 use vcpu_test_programs::syscall::syscall;
 
 vcpu_rt::entry!(main);
@@ -28,7 +29,7 @@ struct Cost {
 impl Cost {
     fn now() -> Self {
         Self {
-            resident: status_kib("VmRSS"),
+            resident: resident_kib(),
             page_tables: status_kib("VmPTE"),
             locked: status_kib("VmLck"),
         }
@@ -72,7 +73,7 @@ fn main() -> i32 {
         // SAFETY: nobody uses it.
         unsafe { object.free() }.expect("it is allocated");
     }
-    let [_, object, _] = allocate();
+    let [_, large, small] = allocate();
     Cost::now().print_since(before, "untouched");
     println!(
         "pools={}",
@@ -81,9 +82,11 @@ fn main() -> i32 {
     println!("areas={}", found().used_areas().count());
     println!("nr_areas={}", found().nr_areas());
     for area in found().used_areas() {
-        // SAFETY: one thread.
-        let copy = unsafe { object.copy(area) };
-        copy[0] = 1;
+        for object in [large, small] {
+            // SAFETY: one thread.
+            let copy = unsafe { object.copy(area) };
+            copy[0] = 1;
+        }
     }
     Cost::now().print_since(before, "touched");
     assert_eq!(counter.sum(), 1);
