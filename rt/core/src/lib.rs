@@ -13,6 +13,7 @@ pub mod bitmap;
 pub mod fence;
 pub mod gs_mode;
 pub mod hook;
+mod list;
 pub mod object;
 pub mod process;
 pub mod report;
