@@ -43,7 +43,11 @@ fn main() {
                 }
                 Ok::<_, String>(())
             };
-            cases.push(Case::new(format!("{form}::{program}::{name}"), body));
+            let case = Case::new(format!("{form}::{program}::{name}"), body);
+            cases.push(match words {
+                "idle" => case.needs(confine::kernel_shows_pages()),
+                _ => case,
+            });
         }
     }
     let zeroed = "zeroed_without_";
@@ -54,17 +58,22 @@ fn main() {
         without("zeroed", &[libc::SYS_madvise])
     }));
     cases.push(Case::new("growth_refused_by_filter", growth_refused));
-    cases.push(Case::new("cost", || cost("plain", |run| run)));
+    let pages = confine::kernel_shows_pages;
+    cases.push(Case::new("cost", || cost("plain", |run| run)).needs(pages()));
     cases.push(
         Case::new("cost_with_huge_pages", || {
             let _always = HugePages::always()?;
             cost("plain", |run| run)
         })
-        .needs(HugePages::possible()),
+        .needs(HugePages::possible())
+        .needs(pages()),
     );
-    cases.push(Case::new("cost_when_locked_in_future", || {
-        cost("future", |run| run.limit(libc::RLIMIT_MEMLOCK, 8 << 20))
-    }));
+    cases.push(
+        Case::new("cost_when_locked_in_future", || {
+            cost("future", |run| run.limit(libc::RLIMIT_MEMLOCK, 8 << 20))
+        })
+        .needs(pages()),
+    );
     cases.push(
         Case::new("cost_when_locked_in_future_without_privileges", || {
             cost("future", |run| {
@@ -72,14 +81,19 @@ fn main() {
             })
         })
         .needs(confine::root())
-        .needs(confine::nobody_reaches_the_target_directory()),
+        .needs(confine::nobody_reaches_the_target_directory())
+        .needs(pages()),
     );
     cases.push(
         Case::new("cost_when_locked_on_fault", || cost("onfault", |run| run))
             .needs(confine::root()),
     );
-    cases.push(Case::new("cost_when_locked_at_once", locked_at_once).needs(confine::root()));
-    cases.push(Case::new("bound_of_8192", bound_of_8192));
+    cases.push(
+        Case::new("cost_when_locked_at_once", locked_at_once)
+            .needs(confine::root())
+            .needs(pages()),
+    );
+    cases.push(Case::new("bound_of_8192", bound_of_8192).needs(pages()));
     cases.push(Case::new("bound_of_one", bound_of_one).needs(confine::kernel_has_rseq()));
     case::run(cases)
 }

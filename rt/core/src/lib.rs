@@ -16,6 +16,7 @@ pub mod fence;
 pub mod generation;
 pub mod gs_mode;
 pub mod hook;
+mod list;
 pub mod object;
 pub mod pair;
 pub mod process;

@@ -5,6 +5,8 @@
 
 #[path = "../../../rt/core/src/bitmap.rs"]
 pub mod bitmap;
+#[path = "../../../rt/core/src/list.rs"]
+pub mod list;
 
 /// What `vcpu-core` takes from `core`.
 mod sync {

@@ -3,7 +3,7 @@
 //! are only ever added, so whoever walks the list needs nothing to hold on to.
 
 use core::ptr;
-use core::sync::atomic::{AtomicUsize, Ordering};
+use core::sync::atomic::AtomicU64;
 
 use rustix::io::Errno;
 use rustix::mm::{
@@ -12,11 +12,12 @@ use rustix::mm::{
 };
 
 use crate::areas::layout::{Layout, PAGE};
-use crate::areas::pool::{Header, Pool};
+use crate::areas::pool::Pool;
+use crate::list;
 use crate::process::Found;
 
 /// Where the pool is that was mapped last, or 0.
-static NEWEST: AtomicUsize = AtomicUsize::new(0);
+static NEWEST: AtomicU64 = AtomicU64::new(0);
 
 /// The pools at one time, the start's first.
 pub struct Pools {
@@ -33,8 +34,7 @@ pub fn pools(found: &Found) -> Pools {
     Pools {
         layout: layout(found),
         next: found.reservation.place,
-        // Acquire pairs with the publication in `grow`.
-        newest: NEWEST.load(Ordering::Acquire),
+        newest: list::newest(&NEWEST) as usize,
         first: true,
     }
 }
@@ -66,7 +66,7 @@ impl Iterator for Pools {
         self.next = if self.first {
             self.newest
         } else {
-            pool.header().next.load(Ordering::Relaxed)
+            list::before(&pool.header().before) as usize
         };
         self.first = false;
         Some(pool)
@@ -81,13 +81,7 @@ pub fn grow(layout: Layout, newest: usize) -> Result<(), Errno> {
     let place = map(layout.bytes()).map_err(|_| Errno::NOMEM)?;
     // SAFETY: just mapped.
     let pool = unsafe { Pool::at(place, layout).ok_or(Errno::NOMEM)? };
-    let header: &Header = pool.header();
-    header.next.store(newest, Ordering::Relaxed);
-    let (success, failure) = (Ordering::Release, Ordering::Relaxed);
-    if NEWEST
-        .compare_exchange(newest, place, success, failure)
-        .is_err()
-    {
+    if !list::add(&NEWEST, newest as u64, place as u64, &pool.header().before) {
         // One pool for all who found no room: the caller looks into the other one.
         // SAFETY: nobody else has seen this one.
         let _it_was_mapped =

@@ -12,9 +12,8 @@ use crate::bitmap::{BITS, Bitmap};
 /// What is known of a pool beside its units.
 #[repr(C)]
 pub struct Header {
-    /// The header of the pool that was mapped before, 0 for the end. Written before the pool is
-    /// published.
-    pub next: AtomicUsize,
+    /// For the list of pools.
+    pub before: AtomicU64,
     /// Units from here on were never handed out, so they are zero on every vCPU.
     fresh: AtomicUsize,
     /// A word of the bitmap: below it there were no free units when it was last looked at.
