@@ -59,8 +59,8 @@ fn grow_until_refused() -> usize {
         assert_eq!(areas::alloc(stride, 1), Err(Errno::NOMEM));
         counter.add(1);
         let small = PerVcpu::<[Single; 10]>::new().expect("there is room for this");
-        small.word(9).add(1);
-        assert_eq!(small.word(9).sum(), 1);
+        small.at(9).add(1);
+        assert_eq!(small.at(9).sum(), 1);
         let stack = thread::Builder::new().stack_size(64 << 10);
         stack.spawn(|| ()).expect("a thread").join();
     }
