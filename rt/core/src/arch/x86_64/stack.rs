@@ -55,7 +55,7 @@ pub unsafe fn stack_push<const ID: usize>(
             node = in(reg) node,
             link = in(reg) link,
             bound = in(reg) access.bound(),
-            in("cl") access.shift() as u8,
+            in("ecx") access.shift(),
         )
     };
     match end {
@@ -103,7 +103,7 @@ pub unsafe fn stack_pop<const ID: usize>(
             head = in(reg) head.as_ptr(),
             link = in(reg) link,
             bound = in(reg) access.bound(),
-            in("cl") access.shift() as u8,
+            in("ecx") access.shift(),
         )
     };
     match (end, node) {
