@@ -24,6 +24,7 @@ pub mod report;
 pub mod rseq;
 pub mod section;
 pub mod single;
+pub mod structures;
 mod sync;
 pub mod table;
 pub mod topology;
