@@ -2,6 +2,7 @@
 //! What the conformance tests share: cases that can say SKIP with a reason, and the programs
 //! they run.
 
+pub mod auxv;
 pub mod case;
 pub mod confine;
 pub mod elf;
