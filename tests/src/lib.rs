@@ -13,4 +13,5 @@ pub mod old_kernel;
 pub mod programs;
 pub mod run;
 pub mod scratch;
+pub mod sections;
 pub mod tracer;
