@@ -2,6 +2,7 @@
 //! What the conformance tests share: cases that can say SKIP with a reason, and the programs
 //! they run.
 
+pub mod auxv;
 pub mod case;
 pub mod confine;
 pub mod elf;
@@ -13,4 +14,5 @@ pub mod old_kernel;
 pub mod programs;
 pub mod run;
 pub mod scratch;
+pub mod sections;
 pub mod tracer;

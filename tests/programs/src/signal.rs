@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The interval timer and a handler for it.
+//! The interval timer, timers of threads, and a handler for them.
 
 use core::ffi::{c_int, c_void};
 
 use linux_raw_sys::general as nr;
 use vcpu_rt::signal::{Action, SA_RESTART, SIGALRM, SignalSet, set_action};
 
-use crate::syscall::syscall;
+use crate::syscall::{gettid, syscall};
 
 /// Calls `handler` on each SIGALRM; interrupted system calls restart.
 ///
@@ -39,4 +39,57 @@ pub fn alarm_every(microseconds: i64) {
     // SAFETY: the kernel reads one itimerval; the old one is not asked for.
     unsafe { syscall(nr::__NR_setitimer, [nr::ITIMER_REAL as usize, timer, 0, 0]) }
         .expect("the timer is well formed");
+}
+
+/// A timer that sends SIGALRM to the thread that made it, until it is dropped there.
+pub struct ThreadTimer(i32);
+
+impl ThreadTimer {
+    /// One that fires every `microseconds`.
+    pub fn every(microseconds: i64) -> Self {
+        /// `struct sigevent` (`include/uapi/asm-generic/siginfo.h`), 64 bytes.
+        #[repr(C)]
+        struct Event {
+            value: u64,
+            signal: i32,
+            notify: i32,
+            thread: i32,
+            padding: [i32; 11],
+        }
+        let event = Event {
+            value: 0,
+            signal: SIGALRM.cast_signed(),
+            notify: nr::SIGEV_THREAD_ID.cast_signed(),
+            thread: gettid() as i32,
+            padding: [0; 11],
+        };
+        let time = nr::__kernel_timespec {
+            tv_sec: 0,
+            tv_nsec: microseconds * 1000,
+        };
+        let period = nr::__kernel_itimerspec {
+            it_interval: time,
+            it_value: time,
+        };
+        let mut timer = 0;
+        // SAFETY: the kernel reads one event and one time, and writes one id.
+        unsafe {
+            let event = (&raw const event).expose_provenance();
+            let place = (&raw mut timer).expose_provenance();
+            let monotonic = nr::CLOCK_MONOTONIC as usize;
+            syscall(nr::__NR_timer_create, [monotonic, event, place, 0]).expect("a timer");
+            let period = (&raw const period).expose_provenance();
+            syscall(nr::__NR_timer_settime, [timer as usize, 0, period, 0])
+                .expect("the time is well formed");
+        }
+        Self(timer)
+    }
+}
+
+impl Drop for ThreadTimer {
+    fn drop(&mut self) {
+        // SAFETY: integers only.
+        unsafe { syscall(nr::__NR_timer_delete, [self.0 as usize, 0, 0, 0]) }
+            .expect("the timer exists");
+    }
 }
