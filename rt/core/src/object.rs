@@ -147,10 +147,12 @@ impl<T> Deref for Part<'_, T> {
 /// The field of a per-vCPU struct, as a per-vCPU object: `field!(object, name)`.
 #[macro_export]
 macro_rules! field {
-    ($object:expr, $field:ident) => {{
-        // SAFETY: a field is inside its struct.
-        unsafe { $object.part(|copy| &raw mut (*copy).$field) }
-    }};
+    ($object:expr, $field:ident) => {
+        match &$object {
+            // SAFETY: a field is inside its struct.
+            object => unsafe { object.part(|copy| &raw mut (*copy).$field) },
+        }
+    };
 }
 
 /// One object of type `T` per vCPU, freed when the handle is dropped.
