@@ -50,6 +50,13 @@ fn main() {
             });
         }
     }
+    // A signal takes some ten microseconds, and in the debug form there are ten times as many.
+    cases.push(Case::new("handler_at_every_instruction", || {
+        let run = scenario(Form::DEFAULT, "pools_shared", "step 40", "2M")?;
+        let outcome = run.run().exits(PASSED);
+        assert!(outcome.number("handled") > 4000, "{outcome:?}");
+        Ok::<_, String>(())
+    }));
     let zeroed = "zeroed_without_";
     cases.push(Case::new(format!("{zeroed}pagemap"), || {
         without("zeroed", &[libc::SYS_openat])

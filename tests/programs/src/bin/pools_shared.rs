@@ -12,7 +12,7 @@ use vcpu_rt::{Errno, areas, found, println, thread};
 use vcpu_test_programs::PASSED;
 use vcpu_test_programs::arguments::{number, word};
 use vcpu_test_programs::pools::{Allocated, Numbers, status_kib};
-use vcpu_test_programs::signal::{alarm_every, on_alarm};
+use vcpu_test_programs::signal::{alarm_every, at_every_instruction, on_alarm};
 use vcpu_test_programs::syscall::{sched_yield, syscall};
 
 vcpu_rt::entry!(main);
@@ -21,6 +21,7 @@ fn main() -> i32 {
     match word(1) {
         "oracle" => oracle(number(2), number(3)),
         "storm" => storm(number(2)),
+        "step" => step(number(2)),
         "race" => race(number(2)),
         "grow" => grow(number(2)),
         "fork" => fork_meanwhile(number(2)),
@@ -123,27 +124,63 @@ fn oracle(threads: usize, steps: usize) {
 static mut HANDLER: Owner = Owner::new(0xee);
 static HANDLED: AtomicUsize = AtomicUsize::new(0);
 
-/// A handler that allocates and frees at any instruction of the same in the program.
+unsafe extern "C" fn handler(_: c_int, _: *mut c_void, _: *mut c_void) {
+    let owner = &raw mut HANDLER;
+    // SAFETY: the signal is blocked in its own handler, and the program has one thread.
+    unsafe { (*owner).step() };
+    HANDLED.fetch_add(1, Ordering::Relaxed);
+}
+
+/// A handler that allocates and frees, by a timer, in the middle of the same in the program.
 fn storm(signals: usize) {
-    unsafe extern "C" fn handler(_: c_int, _: *mut c_void, _: *mut c_void) {
-        let owner = &raw mut HANDLER;
-        // SAFETY: the signal is blocked in its own handler, and the program has one thread.
-        unsafe { (*owner).step() };
-        HANDLED.fetch_add(1, Ordering::Relaxed);
-    }
+    let mut owner = Owner::new(0x11);
     // SAFETY: the handler does what may be done between any two instructions, as this shows.
     unsafe { on_alarm(handler) };
     alarm_every(50);
-    let mut owner = Owner::new(0x11);
     while HANDLED.load(Ordering::Relaxed) < signals {
         owner.step();
     }
     alarm_every(0);
-    let in_handlers = &raw mut HANDLER;
-    // SAFETY: no timer any more.
-    let in_handlers = unsafe { (*in_handlers).end() };
+    end_both(&mut owner);
+}
+
+/// The same after every single instruction of allocations and frees, of one word and of several.
+fn step(steps: usize) {
+    let mut objects = [None; 8];
+    let work = || {
+        for index in 0..steps {
+            let place = &mut objects[index % 8];
+            *place = match *place {
+                None => Some(Allocated::new(1 + 1200 * (index % 2), 16).expect("there is room")),
+                Some(object) => {
+                    let Allocated { first, size } = object;
+                    // SAFETY: its own object: nobody else writes there.
+                    unsafe {
+                        assert_eq!(first.read(), 0, "somebody else wrote there");
+                        areas::free(first, size).expect("it is allocated");
+                    }
+                    None
+                }
+            };
+        }
+    };
+    // SAFETY: as above.
+    unsafe { at_every_instruction(handler, work) };
+    // An allocation or a free is more than 50 instructions.
+    assert!(HANDLED.load(Ordering::Relaxed) > 50 * steps);
+    for object in objects.into_iter().flatten() {
+        // SAFETY: its own object.
+        unsafe { object.free() }.expect("it is allocated");
+    }
+    end_both(&mut Owner::new(0x11));
+}
+
+fn end_both(owner: &mut Owner) {
+    let handlers = &raw mut HANDLER;
+    println!("handled={}", HANDLED.load(Ordering::Relaxed));
     println!("allocated={}", owner.end());
-    println!("allocated_in_handlers={in_handlers}");
+    // SAFETY: there are no signals any more.
+    println!("allocated_in_handlers={}", unsafe { (*handlers).end() });
     assert_empty();
 }
 
