@@ -96,18 +96,23 @@ pub fn thread_pointer() -> usize {
 /// The linker defines both symbols where it kept a part of that section. They are weak, so that a
 /// program without one links: then both stand for the same address, whichever the linker takes
 /// for an undefined weak symbol. Hidden: not looked for in other objects of the process.
+///
+/// A section that may be missing is looked up through the GOT (`"mov"`, `"@GOTPCREL"`), which
+/// linkers turn into `lea` where it is there: GNU ld refuses an address relative to %rip of what is
+/// not, in a PIE.
 macro_rules! section_bounds {
-    ($name:literal) => {{
+    ($name:literal, $load:literal, $from:literal) => {{
         let (start, end);
-        // SAFETY: two addresses relative to %rip; no memory, stack or flags.
+        // SAFETY: two addresses, relative to %rip or from the GOT, which never changes after the
+        // relocation; no stack or flags.
         unsafe {
             asm!(
                 concat!(".weak __start_", $name),
                 concat!(".hidden __start_", $name),
                 concat!(".weak __stop_", $name),
                 concat!(".hidden __stop_", $name),
-                concat!("lea {start}, [rip + __start_", $name, "]"),
-                concat!("lea {end}, [rip + __stop_", $name, "]"),
+                concat!($load, " {start}, [rip + __start_", $name, $from, "]"),
+                concat!($load, " {end}, [rip + __stop_", $name, $from, "]"),
                 start = out(reg) start,
                 end = out(reg) end,
                 options(pure, nomem, nostack, preserves_flags),
@@ -120,13 +125,13 @@ macro_rules! section_bounds {
 /// The bounds of the stages of the start, see [`crate::hook`].
 #[inline(always)]
 pub fn hook_bounds() -> (usize, usize) {
-    section_bounds!("vcpu_rt_start")
+    section_bounds!("vcpu_rt_start", "lea", "")
 }
 
 /// The bounds of the cells of declared variables, see [`crate::declared`].
 #[inline(always)]
 pub fn declared_bounds() -> (usize, usize) {
-    section_bounds!("vcpu_rt_declared")
+    section_bounds!("vcpu_rt_declared", "mov", "@GOTPCREL")
 }
 
 /// Reads the 32-bit field at `OFFSET` of the calling thread's struct rseq, in one instruction.
