@@ -84,6 +84,7 @@ fn everywhere(form: Form) -> Result<(), String> {
         aborted.len(),
         all.len()
     );
+    assert!(!all.is_empty(), "the program was not debugged");
     if missing.is_empty() {
         Ok(())
     } else {

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The rules of docs/critical-sections.md on the running kernel, each by a run of the program `rules`.
+
+use std::fs;
+use std::process::Command;
+
+use vcpu_tests::case::{self, Case};
+use vcpu_tests::confine;
+use vcpu_tests::programs::{Form, PASSED};
+use vcpu_tests::run::Run;
+use vcpu_tests::scratch::Scratch;
+
+/// What every kernel with rseq does.
+const RULES: [&str; 10] = [
+    "signal",
+    "commit",
+    "outside",
+    "descriptors",
+    "unmapped-descriptor",
+    "unmapped-area",
+    "read-only",
+    "registration",
+    "vm-child",
+    "fence",
+];
+
+fn main() {
+    let mut cases = Vec::new();
+    for form in [Form::DEFAULT, Form::OPPOSITE] {
+        let mut case = |name: &'static str, need: Result<(), String>| {
+            let body = move || rule(form, name);
+            let need = confine::kernel_has_rseq().and(need);
+            cases.push(Case::new(format!("{form}::{name}"), body).needs(need));
+        };
+        for name in RULES {
+            case(name, Ok(()));
+        }
+        case("failed-exec", Ok(()));
+        case("checked-descriptors", checks_descriptors());
+        case("system-call", is_debug_kernel());
+    }
+    case::run(cases)
+}
+
+fn rule(form: Form, name: &str) -> Result<(), String> {
+    let directory = Scratch::new(&format!("rules_{form}_{name}"))?;
+    let run = Run::new(form.program("rules")?).arg(name);
+    let outcome = run
+        .arg(directory.path().join("garbage"))
+        .run()
+        .exits(PASSED);
+    assert!(outcome.stdout.ends_with("shown\n"), "{}", outcome.stdout);
+    Ok(())
+}
+
+/// Kernels before 6.19 check all of a descriptor whenever they see one.
+fn checks_descriptors() -> Result<(), String> {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease");
+    let release = release.map_err(|error| error.to_string())?;
+    let mut numbers = release
+        .split(['.', '-'])
+        .map(|number| number.trim().parse().unwrap_or(0));
+    let version: (u32, u32) = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    if version < (6, 19) {
+        Ok(())
+    } else {
+        Err(format!(
+            "Linux {} checks this under rseq_debug only",
+            release.trim()
+        ))
+    }
+}
+
+/// CONFIG_DEBUG_RSEQ, as the kernel or its package tells.
+fn is_debug_kernel() -> Result<(), String> {
+    let commands = ["zcat /proc/config.gz", "cat /boot/config-$(uname -r)"];
+    let config = commands.into_iter().find_map(|command| {
+        let output = Command::new("sh").args(["-c", command]).output().ok()?;
+        output.status.success().then_some(output.stdout)
+    });
+    let config = String::from_utf8(config.ok_or("this kernel does not tell its configuration")?);
+    let config = config.map_err(|error| error.to_string())?;
+    if config.lines().any(|line| line == "CONFIG_DEBUG_RSEQ=y") {
+        Ok(())
+    } else {
+        Err("this kernel has no CONFIG_DEBUG_RSEQ".into())
+    }
+}
