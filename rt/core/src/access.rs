@@ -12,7 +12,7 @@ use crate::process::{self, Found};
 /// How often an aborted section is tried again. Then a locked operation on the last area ends it: a
 /// thread that is aborted without end (a debugger's single steps, a timer faster than the section)
 /// must not wait without end.
-const ATTEMPTS: u32 = 64;
+pub(crate) const ATTEMPTS: u32 = 64;
 
 /// How the words of an object are reached. It is settled before the first object exists and never
 /// changes, so each object carries it: beside the object's address a compiler may keep it in

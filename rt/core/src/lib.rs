@@ -17,6 +17,7 @@ pub mod generation;
 pub mod gs_mode;
 pub mod hook;
 pub mod object;
+pub mod own_section;
 pub mod pair;
 pub mod process;
 pub mod report;

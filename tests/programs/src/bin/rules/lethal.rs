@@ -4,13 +4,13 @@
 use core::sync::atomic::AtomicU64;
 
 use linux_raw_sys::general as nr;
-use vcpu_abi::{RSEQ_FLAG_UNREGISTER, RSEQ_SIG};
+use vcpu_abi::{RSEQ_FLAG_UNREGISTER, RSEQ_SIG, RseqCs};
 use vcpu_rt::process::{self, Fork};
 use vcpu_test_programs::signal::alarm_every;
 use vcpu_test_programs::syscall::{self, sched_yield, syscall};
 use vcpu_test_programs::table::abi;
 
-use crate::spin::{Descriptor, area, call_in_section, set_rseq_cs, spin_at, unsigned_abort_ip};
+use crate::spin::{area, right, set_rseq_cs, sleep_in_section, spin, spin_at, unsigned_abort_ip};
 use crate::{LONG, PATIENCE};
 
 /// Above every address of user space, with 4 and with 5 levels of page tables.
@@ -47,24 +47,24 @@ fn survives(what: &str, body: impl FnOnce()) {
     assert_eq!(status_of(body), 0, "{what}");
 }
 
-fn dies_with(what: &str, descriptor: Descriptor) {
+fn dies_with(what: &str, descriptor: RseqCs) {
     dies(what, || {
-        descriptor.spin(LONG);
+        spin(&descriptor, LONG);
     });
 }
 
 /// What every kernel checks before it goes to an abort handler.
 pub fn descriptors() {
-    let right = Descriptor::right();
+    let right = right();
     survives("a right one", || {
-        right.spin(LONG);
+        spin(&right, LONG);
     });
     let abort_ip = unsigned_abort_ip();
-    dies_with("no signature", Descriptor { abort_ip, ..right });
+    dies_with("no signature", RseqCs { abort_ip, ..right });
     let abort_ip = NOT_USER;
     dies_with(
         "an abort handler in the kernel",
-        Descriptor { abort_ip, ..right },
+        RseqCs { abort_ip, ..right },
     );
     dies("a descriptor in the kernel", || {
         spin_at(NOT_USER, LONG, &AtomicU64::new(0), (&AtomicU64::new(0), 0));
@@ -73,21 +73,21 @@ pub fn descriptors() {
 
 /// What kernels before 6.19 check always, and later ones under rseq_debug only.
 pub fn checked_descriptors() {
-    let right = Descriptor::right();
+    let right = right();
     dies_with(
         "a version",
-        Descriptor {
+        RseqCs {
             version: 1,
             ..right
         },
     );
-    dies_with("flags", Descriptor { flags: 1, ..right });
+    dies_with("flags", RseqCs { flags: 1, ..right });
     let abort_ip = right.start_ip + right.post_commit_offset - 1;
-    dies_with("an abort handler inside", Descriptor { abort_ip, ..right });
+    dies_with("an abort handler inside", RseqCs { abort_ip, ..right });
     let post_commit_offset = NOT_USER;
     dies_with(
         "an end in the kernel",
-        Descriptor {
+        RseqCs {
             post_commit_offset,
             ..right
         },
@@ -108,9 +108,9 @@ pub fn unmapped_descriptor() {
         unsafe { syscall(nr::__NR_munmap, [page, PAGE, 0, 0]) }.expect("it is mapped");
     };
     let leave_a_section = |page: usize| {
-        let place = core::ptr::with_exposed_provenance_mut::<Descriptor>(page);
+        let place = core::ptr::with_exposed_provenance_mut::<RseqCs>(page);
         // SAFETY: a fresh page.
-        unsafe { place.write(Descriptor::right()) };
+        unsafe { place.write(right()) };
         alarm_every(0);
         spin_at(page as u64, 1, &AtomicU64::new(0), (&AtomicU64::new(0), 0));
     };
@@ -181,7 +181,9 @@ pub fn unmapped_area() {
 
 /// Debug kernels kill whoever makes a system call in a section.
 pub fn system_call() {
-    dies("a system call in a section", call_in_section);
+    dies("a system call in a section", || {
+        sleep_in_section();
+    });
 }
 
 /// The ids are the kernel's: legacy registrations see them written again and again, the others must

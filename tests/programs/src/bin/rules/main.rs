@@ -11,7 +11,7 @@ use core::ffi::{CStr, c_int, c_void};
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use linux_raw_sys::general as nr;
-use vcpu_abi::{RSEQ_FLAG_UNREGISTER, RSEQ_SIG};
+use vcpu_abi::{RSEQ_FLAG_UNREGISTER, RSEQ_SIG, RseqCs};
 use vcpu_rt::{PerVcpu, Single, env, println, rseq, thread};
 use vcpu_test_programs::PASSED;
 use vcpu_test_programs::arguments::word;
@@ -19,7 +19,9 @@ use vcpu_test_programs::signal::{alarm_every, on_alarm};
 use vcpu_test_programs::syscall::{self, syscall};
 use vcpu_test_programs::table::abi;
 
-use self::spin::{Descriptor, End, area, rseq_cs, set_rseq_cs, unsigned_abort_ip};
+use self::spin::{
+    End, area, right, rseq_cs, set_rseq_cs, sleep_in_section, spin, spin_at, unsigned_abort_ip,
+};
 
 vcpu_rt::entry!(main);
 
@@ -65,6 +67,9 @@ fn main() -> i32 {
         "failed-exec" => failed_exec(env::args().nth(2).expect("a path")),
         "system-call" => lethal::system_call(),
         "fence" => threads::fence(),
+        "page-fault" => page_fault(),
+        "sleep" => sleep(),
+        "exec" => exec(),
         other => panic!("what is {other}?"),
     }
     println!("shown");
@@ -75,11 +80,11 @@ fn main() -> i32 {
 /// the abort handler.
 fn signal() {
     SEEN_RSEQ_CS.store(1, Ordering::Relaxed);
-    let descriptor = Descriptor::right();
+    let descriptor = right();
     alarm_every(PATIENCE);
     while SIGNALS.load(Ordering::Relaxed) < 100 {
         let before = SIGNALS.load(Ordering::Relaxed);
-        let end = descriptor.spin(LONG);
+        let end = spin(&descriptor, LONG);
         assert_eq!(end, End::Aborted);
         assert_eq!(rseq_cs(), 0);
         // Preemption has no handler.
@@ -96,9 +101,9 @@ fn signal() {
 /// A section that nobody disturbs commits. It leaves rseq_cs as it is; the kernel clears it later,
 /// when it looks and finds the thread elsewhere.
 fn commit() {
-    let descriptor = Descriptor::right();
+    let descriptor = right();
     let place = (&raw const descriptor).addr() as u64;
-    let left = (0..1000).any(|_| descriptor.spin(1) == End::Committed && rseq_cs() == place);
+    let left = (0..1000).any(|_| spin(&descriptor, 1) == End::Committed && rseq_cs() == place);
     assert!(
         left,
         "no section of few instructions commits and leaves rseq_cs"
@@ -114,17 +119,65 @@ fn commit() {
 /// Instructions outside of the range are not aborted: those of a function that the section would
 /// call, and those of a section around another one. There is one rseq_cs.
 fn outside() {
-    let right = Descriptor::right();
-    let elsewhere = Descriptor {
+    let elsewhere = RseqCs {
         start_ip: unsigned_abort_ip(),
         post_commit_offset: 1,
-        ..right
+        ..right()
     };
     alarm_every(PATIENCE);
     let before = SIGNALS.load(Ordering::Relaxed);
-    assert_eq!(elsewhere.spin(LONG), End::Committed);
+    assert_eq!(spin(&elsewhere, LONG), End::Committed);
     assert!(SIGNALS.load(Ordering::Relaxed) > before);
     assert_eq!(rseq_cs(), 0);
+}
+
+/// A page fault alone is no abort: sections commit by stores to pages that are not there.
+fn page_fault() {
+    const PAGE: usize = 4096;
+    const PAGES: usize = 1000;
+    let pages = syscall::map(PAGES * PAGE);
+    let descriptor = right();
+    let place = (&raw const descriptor).expose_provenance() as u64;
+    let committed = (0..PAGES).filter(|page| {
+        let word = core::ptr::with_exposed_provenance(pages + page * PAGE);
+        // SAFETY: in the mapping, which stays.
+        let word = unsafe { &*word };
+        spin_at(place, 1, word, (&AtomicU64::new(0), 0)) == End::Committed
+    });
+    let committed = committed.count();
+    // The kernel may take the processor at some of them.
+    assert!(
+        committed > PAGES / 2,
+        "{committed} of {PAGES} sections committed"
+    );
+}
+
+/// A section in which the thread loses the processor in a system call. On kernels without debug
+/// checks it is aborted under a legacy registration, and commits under v2.
+fn sleep() {
+    let expected = if abi().rseq_len > 32 {
+        End::Committed
+    } else {
+        End::Aborted
+    };
+    assert_eq!(sleep_in_section(), expected);
+}
+
+/// After execve the thread is as if it had never registered: the start of the same program registers
+/// it, which would be refused otherwise.
+fn exec() {
+    assert!(rseq::is_registered());
+    let path = env::args().next().expect("a program has a path").as_ptr();
+    let arguments = [path, c"registration".as_ptr(), core::ptr::null()];
+    let place = arguments.as_ptr().expose_provenance();
+    // SAFETY: strings, and an array that ends with a null pointer; so does its end, the environment.
+    let error = unsafe {
+        syscall(
+            nr::__NR_execve,
+            [path.expose_provenance(), place, place + 16, 0],
+        )
+    };
+    panic!("{error:?}");
 }
 
 /// Registering clears rseq_cs, unregistering ends the kernel's interest in it; mm_cid is a valid index
@@ -157,7 +210,7 @@ fn registration() {
     assert_eq!(rseq(address, length, 0), Ok(0));
     assert_eq!(rseq_cs(), 0, "cleared by the registration");
     assert!(rseq::is_registered());
-    assert_eq!(Descriptor::right().spin(LONG), End::Aborted);
+    assert_eq!(spin(&right(), LONG), End::Aborted);
 }
 
 /// An execve that fails late leaves the registration. mm_cid may be out of range until the next

@@ -5,19 +5,9 @@
 use core::arch::global_asm;
 use core::sync::atomic::AtomicU64;
 
-use vcpu_abi::{RSEQ_OFFSET, RSEQ_SIG, Rseq};
+use linux_raw_sys::general::__NR_nanosleep;
+use vcpu_abi::{RSEQ_OFFSET, RSEQ_SIG, Rseq, RseqCs};
 use vcpu_test_programs::syscall::thread_pointer;
-
-/// `struct rseq_cs` (`include/uapi/linux/rseq.h`).
-#[repr(C, align(32))]
-#[derive(Clone, Copy, Debug)]
-pub struct Descriptor {
-    pub version: u32,
-    pub flags: u32,
-    pub start_ip: u64,
-    pub post_commit_offset: u64,
-    pub abort_ip: u64,
-}
 
 /// How a section ended.
 #[repr(u64)]
@@ -32,7 +22,7 @@ pub enum End {
 // Stores the first argument in rseq_cs. Then comes the section: it stores the fifth argument where the
 // fourth one points to, counts the second one down, and commits by a 1 where the third one points
 // to. Two abort handlers: one has the signature before it, the other has not. The second function's
-// section makes a system call (getpid).
+// section sleeps.
 global_asm!(
     ".pushsection .text.rules, \"ax\"",
     "rules_spin:",
@@ -55,14 +45,20 @@ global_asm!(
     "ud2",
     "rules_unsigned:",
     "ud2",
-    "rules_call:",
+    "rules_sleep:",
     "mov fs:[{rseq_cs}], rdi",
-    "rules_call_start:",
-    "mov eax, 39",
+    "rules_sleep_start:",
+    "mov rdi, rsi",
+    "xor esi, esi",
+    "mov eax, {nanosleep}",
     "syscall",
-    "rules_call_end:",
+    // Where the system call returns to, and still in the section.
+    "nop",
+    "rules_sleep_end:",
+    "xor eax, eax",
     "ret",
     ".popsection",
+    nanosleep = const __NR_nanosleep,
     rseq_cs = const RSEQ_OFFSET + Rseq::RSEQ_CS_OFFSET,
     signature = const RSEQ_SIG,
 );
@@ -75,9 +71,9 @@ unsafe extern "C" {
         begun: *const AtomicU64,
         number: u64,
     ) -> End;
-    fn rules_call(rseq_cs: u64);
-    safe static rules_call_start: u8;
-    safe static rules_call_end: u8;
+    fn rules_sleep(rseq_cs: u64, time: *const i64) -> End;
+    safe static rules_sleep_start: u8;
+    safe static rules_sleep_end: u8;
     safe static rules_start: u8;
     safe static rules_end: u8;
     safe static rules_abort: u8;
@@ -89,40 +85,44 @@ pub fn unsigned_abort_ip() -> u64 {
     (&raw const rules_unsigned).addr() as u64
 }
 
-impl Descriptor {
-    /// As it must be.
-    pub fn right() -> Self {
-        let start_ip = (&raw const rules_start).addr() as u64;
-        Self {
-            version: 0,
-            flags: 0,
-            start_ip,
-            post_commit_offset: (&raw const rules_end).addr() as u64 - start_ip,
-            abort_ip: (&raw const rules_abort).addr() as u64,
-        }
-    }
-
-    /// Runs the section with this descriptor.
-    pub fn spin(&self, turns: u64) -> End {
-        let committed = AtomicU64::new(0);
-        let place = (&raw const *self).expose_provenance() as u64;
-        let end = spin_at(place, turns, &committed, (&AtomicU64::new(0), 0));
-        assert_eq!(committed.into_inner(), u64::from(end == End::Committed));
-        end
+/// The section's descriptor as it must be.
+pub fn right() -> RseqCs {
+    let start_ip = (&raw const rules_start).addr() as u64;
+    RseqCs {
+        version: 0,
+        flags: 0,
+        start_ip,
+        post_commit_offset: (&raw const rules_end).addr() as u64 - start_ip,
+        abort_ip: (&raw const rules_abort).addr() as u64,
     }
 }
 
-/// Makes a system call in a section.
-pub fn call_in_section() {
-    let start_ip = (&raw const rules_call_start).addr() as u64;
-    let descriptor = Descriptor {
+/// Runs the section with this descriptor.
+pub fn spin(descriptor: &RseqCs, turns: u64) -> End {
+    let committed = AtomicU64::new(0);
+    let place = (&raw const *descriptor).expose_provenance() as u64;
+    let end = spin_at(place, turns, &committed, (&AtomicU64::new(0), 0));
+    assert_eq!(committed.into_inner(), u64::from(end == End::Committed));
+    end
+}
+
+/// Sleeps for a millisecond in a section.
+pub fn sleep_in_section() -> End {
+    let start_ip = (&raw const rules_sleep_start).addr() as u64;
+    let descriptor = RseqCs {
         start_ip,
-        post_commit_offset: (&raw const rules_call_end).addr() as u64 - start_ip,
-        ..Descriptor::right()
+        post_commit_offset: (&raw const rules_sleep_end).addr() as u64 - start_ip,
+        ..right()
     };
-    // SAFETY: as `rules_spin`, but for the system call, which has no effect, and clobbers what a
+    let time = [0_i64, 1_000_000];
+    // SAFETY: as `rules_spin`, but for the system call, which reads a time, and clobbers what a
     // function may.
-    unsafe { rules_call((&raw const descriptor).expose_provenance() as u64) };
+    unsafe {
+        rules_sleep(
+            (&raw const descriptor).expose_provenance() as u64,
+            time.as_ptr(),
+        )
+    }
 }
 
 /// Runs the section with the descriptor at an address, where there may be none. It writes `number` to

@@ -10,7 +10,7 @@ use vcpu_test_programs::syscall::{sched_yield, syscall};
 use vcpu_test_programs::table::abi;
 
 use crate::EINVAL;
-use crate::spin::{Descriptor, area, spin_at};
+use crate::spin::{area, right, spin_at};
 
 /// A child that shares memory (vfork, threads) is not registered, even where it runs on its parent's
 /// thread block.
@@ -50,7 +50,7 @@ pub fn fence() {
     /// By the number of the section.
     static COMMITTED: [AtomicU64; SECTIONS] = [const { AtomicU64::new(0) }; SECTIONS];
     let worker = thread::spawn(|| {
-        let descriptor = Descriptor::right();
+        let descriptor = right();
         let place = (&raw const descriptor).expose_provenance() as u64;
         for (number, committed) in (0..).zip(&COMMITTED).skip(1) {
             spin_at(place, TURNS, committed, (&BEGUN, number));
