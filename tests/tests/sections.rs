@@ -6,7 +6,7 @@ use std::process::Command;
 
 use vcpu_tests::case::{self, Case};
 use vcpu_tests::confine;
-use vcpu_tests::programs::{Form, PASSED};
+use vcpu_tests::programs::{Form, PASSED, workspace};
 use vcpu_tests::run::Run;
 use vcpu_tests::scratch::Scratch;
 
@@ -42,6 +42,7 @@ fn main() {
         case("system-call", is_debug_kernel());
         case("sleep", sleeps_in_sections());
     }
+    cases.push(Case::new("reference", reference));
     case::run(cases)
 }
 
@@ -53,6 +54,32 @@ fn rule(form: Form, name: &str) -> Result<(), String> {
         .run()
         .exits(PASSED);
     assert!(outcome.stdout.ends_with("shown\n"), "{}", outcome.stdout);
+    Ok(())
+}
+
+/// The reference names each rule's scenario, and shows the examples as they are compiled and run.
+fn reference() -> Result<(), String> {
+    let read = |name: &str| {
+        fs::read_to_string(workspace().join(name)).map_err(|error| format!("{name}: {error}"))
+    };
+    let text = read("docs/critical-sections.md")?;
+    for name in RULES
+        .iter()
+        .chain(&["checked-descriptors", "failed-exec", "sleep", "system-call"])
+    {
+        assert!(
+            text.contains(&format!("`rules {name}`")),
+            "{name} is not there"
+        );
+    }
+    for name in ["trace", "free_list"] {
+        let source = read(&format!("tests/programs/src/{name}.rs"))?;
+        let (_, from) = source.split_once("// example: ").ok_or("no beginning")?;
+        let (_, example) = from.split_once("\n\n").ok_or("no beginning")?;
+        let (example, _) = example.split_once("\n// end\n").ok_or("no end")?;
+        let shown = format!("```rust\n{example}\n```\n");
+        assert!(text.contains(&shown), "{name}.rs is not what is shown");
+    }
     Ok(())
 }
 

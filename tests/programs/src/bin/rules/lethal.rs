@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Mistakes for which the kernel kills: each is made in a child.
 
-use core::sync::atomic::AtomicU64;
+use core::sync::atomic::{AtomicU64, Ordering};
 
 use linux_raw_sys::general as nr;
 use vcpu_abi::{RSEQ_FLAG_UNREGISTER, RSEQ_SIG, RseqCs};
 use vcpu_rt::process::{self, Fork};
 use vcpu_test_programs::signal::alarm_every;
-use vcpu_test_programs::syscall::{self, sched_yield, syscall};
+use vcpu_test_programs::syscall::{self, map, sched_yield, syscall};
 use vcpu_test_programs::table::abi;
 
 use crate::spin::{area, right, set_rseq_cs, sleep_in_section, spin, spin_at, unsigned_abort_ip};
-use crate::{LONG, PATIENCE};
+use crate::{LONG, PATIENCE, SIGNALS};
 
 /// Above every address of user space, with 4 and with 5 levels of page tables.
 const NOT_USER: u64 = 0xff00_0000_0000_0000;
@@ -96,13 +96,6 @@ pub fn checked_descriptors() {
 
 /// rseq_cs outlives its section, so the descriptor must: or rseq_cs is cleared first.
 pub fn unmapped_descriptor() {
-    let page = || {
-        let flags = nr::MAP_PRIVATE | nr::MAP_ANONYMOUS;
-        let protection = nr::PROT_READ | nr::PROT_WRITE;
-        let arguments = [0, PAGE, protection as usize, flags as usize];
-        // SAFETY: a new mapping. The fifth argument, a descriptor, does not count.
-        unsafe { syscall(nr::__NR_mmap, arguments) }.expect("a page")
-    };
     let unmap = |page| {
         // SAFETY: the page from above, which nobody else knows.
         unsafe { syscall(nr::__NR_munmap, [page, PAGE, 0, 0]) }.expect("it is mapped");
@@ -115,20 +108,20 @@ pub fn unmapped_descriptor() {
         spin_at(page as u64, 1, &AtomicU64::new(0), (&AtomicU64::new(0), 0));
     };
     dies("its page is gone", || {
-        let page = page();
+        let page = map(PAGE);
         leave_a_section(page);
         unmap(page);
         wait();
     });
     survives("rseq_cs is cleared first", || {
-        let page = page();
+        let page = map(PAGE);
         leave_a_section(page);
         set_rseq_cs(0);
         unmap(page);
         wait();
     });
     survives("unregistered first", || {
-        let page = page();
+        let page = map(PAGE);
         leave_a_section(page);
         unregister();
         unmap(page);
@@ -136,11 +129,12 @@ pub fn unmapped_descriptor() {
     });
 }
 
-/// Half a second of signals, at which the kernel looks at rseq_cs.
+/// Until some signals came, at which the kernel looks at rseq_cs.
 fn wait() {
+    let end = SIGNALS.load(Ordering::Relaxed) + 20;
     alarm_every(PATIENCE);
-    for turn in 0..LONG {
-        core::hint::black_box(turn);
+    while SIGNALS.load(Ordering::Relaxed) < end {
+        core::hint::spin_loop();
     }
 }
 
@@ -155,16 +149,10 @@ fn unregister() {
 pub fn unmapped_area() {
     let move_to_a_page_and_unmap = |unregisters: bool| {
         unregister();
-        let flags = nr::MAP_PRIVATE | nr::MAP_ANONYMOUS;
-        let protection = nr::PROT_READ | nr::PROT_WRITE;
+        let page = map(PAGE);
         let length = abi().rseq_len as usize;
-        // SAFETY: a new mapping, registered in place of the other area, and unmapped.
+        // SAFETY: fresh memory, registered in place of the other area, and unmapped.
         unsafe {
-            let page = syscall(
-                nr::__NR_mmap,
-                [0, PAGE, protection as usize, flags as usize],
-            );
-            let page = page.expect("a page");
             syscall::rseq(page, length, 0, RSEQ_SIG).expect("nothing is registered");
             if unregisters {
                 syscall::rseq(page, length, RSEQ_FLAG_UNREGISTER, RSEQ_SIG).expect("it is");
@@ -172,7 +160,7 @@ pub fn unmapped_area() {
             syscall(nr::__NR_munmap, [page, PAGE, 0, 0]).expect("it is mapped");
         }
         wait();
-        (0..1000).for_each(|_| sched_yield());
+        (0..50).for_each(|_| sched_yield());
         wait();
     };
     dies("its area is gone", || move_to_a_page_and_unmap(false));
@@ -192,7 +180,7 @@ pub fn ids_are_read_only() {
     let scribble = || {
         // SAFETY: the child's own area. No operation of per-vCPU words follows.
         unsafe { (&raw mut (*area()).cpu_id_start).write_volatile(0x5555) };
-        (0..1000).for_each(|_| wait_a_little());
+        (0..50).for_each(|_| wait_a_little());
         // SAFETY: as above.
         let now = unsafe { (&raw const (*area()).cpu_id_start).read_volatile() };
         assert!(now < abi().nr_vcpus, "{now} was not written over");
