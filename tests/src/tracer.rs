@@ -3,7 +3,7 @@
 //! kernel's place, and may change registers and memory; or as a debugger, by breakpoints and steps.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Error};
+use std::io::{self, Error, ErrorKind};
 use std::mem::zeroed;
 use std::os::unix::fs::FileExt;
 use std::ptr::{null_mut, without_provenance_mut};
@@ -62,9 +62,11 @@ impl Run {
     /// Has the program debugged: `session` sees it before its first instruction, and decides alone
     /// when it goes on. It is left to itself afterwards.
     pub fn debugged(self, session: impl FnOnce(&Tracee) -> io::Result<()> + 'static) -> Self {
-        self.traced_from_exec(move |tracee| {
-            session(tracee)?;
-            tracee.detach()
+        self.traced_from_exec(move |tracee| match session(tracee) {
+            Ok(()) => tracee.detach(),
+            // It ended meanwhile: how is in its outcome.
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(()),
+            Err(error) => Err(error),
         })
     }
 
@@ -124,7 +126,8 @@ impl Tracee {
         Ok(Self { process, memory })
     }
 
-    /// Goes on to the next breakpoint. Any other stop is an error.
+    /// Goes on to the next breakpoint. Any other stop is an error; `UnexpectedEof` where the program
+    /// was on its way out, and is left to itself.
     pub fn to_breakpoint(&self) -> io::Result<()> {
         self.to_trap(libc::PTRACE_CONT)
     }
@@ -140,7 +143,10 @@ impl Tracee {
             Stop::Signal(0) => return Ok(()),
             Stop::Signal(number) => format!("signal {number}"),
             Stop::Call => "a system call".into(),
-            Stop::Exit => "its exit".into(),
+            Stop::Exit => {
+                self.detach()?;
+                return Err(ErrorKind::UnexpectedEof.into());
+            }
         };
         let place = self.registers()?.rip;
         Err(Error::other(format!("stopped at {place:#x} by {what}")))

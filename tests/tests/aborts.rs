@@ -57,7 +57,8 @@ fn everywhere(form: Form) -> Result<(), String> {
                 if by_cpu_id {
                     hide_rseq_feature_size(tracee)?;
                 }
-                let mut session = Session::start(tracee, &program).map_err(io::Error::other)?;
+                let mut session =
+                    Session::start(tracee, &program, by_cpu_id).map_err(io::Error::other)?;
                 session.abort_everywhere()?;
                 if form.profile == Profile::Release && !by_cpu_id {
                     session.step_through()?;
@@ -84,6 +85,7 @@ fn everywhere(form: Form) -> Result<(), String> {
         aborted.len(),
         all.len()
     );
+    assert!(!all.is_empty(), "the program was not debugged");
     if missing.is_empty() {
         Ok(())
     } else {
@@ -95,6 +97,7 @@ fn everywhere(form: Form) -> Result<(), String> {
 struct Session<'a> {
     tracee: &'a Tracee,
     base: u64,
+    by_cpu_id: bool,
     question: u64,
     sections: BTreeMap<u64, Section>,
     /// What breakpoints replaced.
@@ -116,12 +119,13 @@ const LAST_AREA: u64 = 1;
 const NOWHERE: u64 = 2;
 
 impl<'a> Session<'a> {
-    fn start(tracee: &'a Tracee, program: &Program) -> Result<Self, String> {
+    fn start(tracee: &'a Tracee, program: &Program, by_cpu_id: bool) -> Result<Self, String> {
         let base = program.base(tracee)?;
         let question = base + program.symbol("next_operation")?;
         let mut session = Self {
             tracee,
             base,
+            by_cpu_id,
             question,
             sections: BTreeMap::new(),
             replaced: BTreeMap::new(),
@@ -260,8 +264,14 @@ impl<'a> Session<'a> {
             }
             assert_eq!(all.went, LAST_AREA, "{} aborted without end", all.name);
             let tries = all.hits.len();
+            if self.by_cpu_id && tries == 1 {
+                // The examples' sections have mm_cid alone, and fall back at once.
+                continue;
+            }
+            // The push of the free list is two operations.
+            let bounded = |times| (times * ATTEMPTS..=times * (ATTEMPTS + 1)).contains(&tries);
             assert!(
-                (ATTEMPTS..=ATTEMPTS + 1).contains(&tries),
+                bounded(1) || bounded(2),
                 "{} ended after {tries} tries",
                 all.name
             );

@@ -18,6 +18,7 @@ pub mod gs_mode;
 pub mod hook;
 mod list;
 pub mod object;
+pub mod own_section;
 pub mod pair;
 pub mod process;
 pub mod report;

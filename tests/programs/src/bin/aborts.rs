@@ -9,6 +9,8 @@ use core::ptr::with_exposed_provenance;
 
 use vcpu_rt::{Local, Pair, Section, Single, per_vcpu, vcpu};
 use vcpu_test_programs::PASSED;
+use vcpu_test_programs::free_list::{self, Head, Node};
+use vcpu_test_programs::trace::{self, Trace};
 
 vcpu_rt::entry!(main);
 
@@ -219,7 +221,11 @@ per_vcpu! {
     static BUFFER: [Section<u8>; 16];
     static POINTER: Section<*mut u64>;
     static PAIR: Pair;
+    static TRACE: Trace;
+    static LIST: Head;
 }
+
+static NODE: Node = Node::new();
 
 /// An operation on [`FIRST`] that makes 3 of it, where each copy is 2; `then` judges, with the place
 /// of the area, what else it did.
@@ -231,7 +237,7 @@ fn two_to_three(operation: impl FnOnce(), then: impl FnOnce(usize)) -> Went {
     went(place)
 }
 
-const SEVERAL: [(&str, fn() -> Went); 8] = [
+const SEVERAL: [(&str, fn() -> Went); 11] = [
     ("compare_equal_store", || {
         let store = || assert_eq!(FIRST.compare_equal_store(2, 3), Ok(()));
         two_to_three(store, |_| {})
@@ -306,6 +312,31 @@ const SEVERAL: [(&str, fn() -> Went); 8] = [
             |pair| pair.load(),
             |value| (value, value),
         )
+    }),
+    ("trace append", || {
+        // The counts come first in the ring; the third record of each.
+        fill(&TRACE, |_| 2_u64);
+        let appended = trace::append(&TRACE, [33, 44]);
+        let place = judge(&TRACE, |_| 2_u64, &appended, |count| (count + 1, Ok(())));
+        let area = vcpu::areas().nth(place).expect("it exists");
+        let (_, mut records) = trace::read(&TRACE, area).expect("it exists");
+        assert_eq!(records.nth(2), Some([33, 44]));
+        went(place)
+    }),
+    ("free list pop", || {
+        let address = (&raw const NODE).expose_provenance() as u64;
+        fill(&LIST, |_| 5 << 48 | address);
+        let popped = free_list::pop(&LIST);
+        let popped = popped.map(|node| node.map(|node| (&raw const *node).addr() as u64));
+        let model = |_| (6 << 48, Ok(Some(address)));
+        went(judge(&LIST, |_| 5 << 48 | address, &popped, model))
+    }),
+    ("free list push", || {
+        let address = (&raw const NODE).expose_provenance() as u64;
+        fill(&LIST, |_| 5_u64 << 48);
+        let pushed = free_list::push(&LIST, &NODE);
+        let model = |_| (6 << 48 | address, Ok(()));
+        went(judge(&LIST, |_| 5_u64 << 48, &pushed, model))
     }),
 ];
 

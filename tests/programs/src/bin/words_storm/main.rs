@@ -9,6 +9,7 @@
 
 mod ledger;
 mod numbers;
+mod own;
 mod several;
 
 use core::ffi::{c_int, c_void};
@@ -28,11 +29,14 @@ use self::ledger::{Caller, Entry, Subject};
 
 vcpu_rt::entry!(main);
 
-const COUNT: usize = 19;
+const COUNT: usize = 21;
 type Ledger = [Entry; COUNT];
 
 fn subjects() -> impl Iterator<Item = &'static Subject> {
-    numbers::SUBJECTS.into_iter().chain(several::SUBJECTS)
+    numbers::SUBJECTS
+        .into_iter()
+        .chain(several::SUBJECTS)
+        .chain(own::SUBJECTS)
 }
 
 /// What the handlers did: each word of each entry, and the flips, apart so that they need no lock.
@@ -45,6 +49,7 @@ fn main() -> i32 {
     let (signals, leave) = (storm("signals"), storm("leave"));
     numbers::prepare();
     several::prepare();
+    own::prepare();
     // SAFETY: the handler runs operations, which may be done between any two instructions.
     unsafe { on_alarm(step_one) };
     let before = measure();

@@ -38,7 +38,8 @@ pub const SUBJECTS: [&Subject; 7] = [
     &subject("pointers", pointers, measure_pointers),
 ];
 
-const fn subject(
+/// A subject by its parts.
+pub const fn subject(
     name: &'static str,
     step: fn(&mut Caller, &mut Entry),
     measure: fn() -> Entry,
@@ -52,7 +53,7 @@ const fn subject(
 
 /// Runs `operation` until it is not refused; `None` where the area is busy and the caller may not
 /// wait.
-fn persist<O>(caller: &Caller, mut operation: impl FnMut() -> Result<O, Refused>) -> Option<O> {
+pub fn persist<O>(caller: &Caller, mut operation: impl FnMut() -> Result<O, Refused>) -> Option<O> {
     loop {
         match operation() {
             Ok(output) => return Some(output),
