@@ -12,7 +12,7 @@ pub const CLASSES: usize = 4;
 /// The most items of a class that a vCPU's cache has room for.
 pub const SLOTS: usize = 32;
 /// All items. Item `n` is of class `n % CLASSES`.
-pub const ITEMS: usize = 512;
+pub const ITEMS: usize = 256;
 
 /// What is put into the structures, and must never be there twice.
 pub struct Item {
