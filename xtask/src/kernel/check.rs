@@ -162,6 +162,9 @@ impl Check {
 
     fn configure(&mut self, variant: &Variant) -> Result<()> {
         self.make(variant, &["defconfig"])?;
+        if variant.changes.is_empty() {
+            return Ok(());
+        }
         let mut config = self.tree.command("bash");
         config.arg(self.tree.source.join("scripts/config"));
         config.arg("--file").arg(self.tree.objects.join(".config"));
