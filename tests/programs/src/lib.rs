@@ -6,6 +6,8 @@
 pub mod arguments;
 pub mod free_list;
 pub mod gs;
+pub mod machine;
+pub mod pools;
 pub mod signal;
 pub mod syscall;
 pub mod table;

@@ -16,18 +16,24 @@ mod set_rseq_cs;
 #[path = "x86_64/set_rseq_cs_relative.rs"]
 mod set_rseq_cs;
 
+#[path = "x86_64/cache.rs"]
+mod cache;
 #[path = "x86_64/critical_section.rs"]
 mod critical_section;
 #[path = "x86_64/pair.rs"]
 mod pair;
+#[path = "x86_64/stack.rs"]
+mod stack;
 #[path = "x86_64/update.rs"]
 mod update;
 #[path = "x86_64/words.rs"]
 mod words;
 
+pub use cache::*;
 #[doc(hidden)]
 pub use critical_section::check_section;
 pub use pair::{compare_exchange_pair, has_cmpxchg16b};
+pub use stack::*;
 pub use update::Raw;
 pub use words::*;
 
@@ -94,25 +100,21 @@ pub fn thread_pointer() -> usize {
 /// Start and end of a section of the program; equal where there is none.
 ///
 /// The linker defines both symbols where it kept a part of that section. They are weak, so that a
-/// program without one links: then both stand for the same address, whichever the linker takes
-/// for an undefined weak symbol. Hidden: not looked for in other objects of the process.
-///
-/// A section that may be missing is looked up through the GOT (`"mov"`, `"@GOTPCREL"`), which
-/// linkers turn into `lea` where it is there: GNU ld refuses an address relative to %rip of what is
-/// not, in a PIE.
+/// program without one links: then both are 0. Hidden: not looked for in other objects of the process.
+/// By the GOT, since GNU ld refuses an undefined one relative to %rip in a PIE; linkers make it a
+/// `lea` where the symbol is defined.
 macro_rules! section_bounds {
-    ($name:literal, $load:literal, $from:literal) => {{
+    ($name:literal) => {{
         let (start, end);
-        // SAFETY: two addresses, relative to %rip or from the GOT, which never changes after the
-        // relocation; no stack or flags.
+        // SAFETY: two addresses from the GOT, which never change; no stack or flags.
         unsafe {
             asm!(
                 concat!(".weak __start_", $name),
                 concat!(".hidden __start_", $name),
                 concat!(".weak __stop_", $name),
                 concat!(".hidden __stop_", $name),
-                concat!($load, " {start}, [rip + __start_", $name, $from, "]"),
-                concat!($load, " {end}, [rip + __stop_", $name, $from, "]"),
+                concat!("mov {start}, [rip + __start_", $name, "@GOTPCREL]"),
+                concat!("mov {end}, [rip + __stop_", $name, "@GOTPCREL]"),
                 start = out(reg) start,
                 end = out(reg) end,
                 options(pure, nomem, nostack, preserves_flags),
@@ -125,13 +127,13 @@ macro_rules! section_bounds {
 /// The bounds of the stages of the start, see [`crate::hook`].
 #[inline(always)]
 pub fn hook_bounds() -> (usize, usize) {
-    section_bounds!("vcpu_rt_start", "lea", "")
+    section_bounds!("vcpu_rt_start")
 }
 
 /// The bounds of the cells of declared variables, see [`crate::declared`].
 #[inline(always)]
 pub fn declared_bounds() -> (usize, usize) {
-    section_bounds!("vcpu_rt_declared", "mov", "@GOTPCREL")
+    section_bounds!("vcpu_rt_declared")
 }
 
 /// Reads the 32-bit field at `OFFSET` of the calling thread's struct rseq, in one instruction.
