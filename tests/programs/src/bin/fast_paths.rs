@@ -50,9 +50,9 @@ functions! {
         SECTION.compare_equal_store(old, new);
     section_compare_equal_store_store(old: u64, new: u64) -> Result<(), Refused> =
         SECTION.compare_equal_store_store(old, (&OTHER, new), new);
-    section_pop(null: *mut u64) -> Result<*mut u64, Refused> =
+    section_pop() -> Result<*mut u64, Refused> =
         // SAFETY: the copies are null.
-        unsafe { POINTER.compare_not_equal_load_store(null, 0) };
+        unsafe { POINTER.compare_not_equal_load_store(core::ptr::null_mut(), 0) };
     pair_compare_exchange(old: &[u64; 2], new: &[u64; 2]) -> bool =
         PAIR.compare_exchange(*old, *new).is_ok();
     loop_inc(single: &Local<Single>, turns: u64) = for _ in 0..turns {
@@ -76,7 +76,7 @@ fn main() -> i32 {
     section_add(section_add_return(1));
     let _refused = section_compare_equal_store(0, 0);
     let _refused = section_compare_equal_store_store(0, 0);
-    let _refused = section_pop(core::ptr::null_mut());
+    let _refused = section_pop();
     pair_compare_exchange(&[0; 2], &[0; 2]);
     loop_inc(&single, 10);
     loop_section_add(&SECTION, 10);
