@@ -5,6 +5,7 @@
 pub mod auxv;
 pub mod case;
 pub mod confine;
+pub mod disassembly;
 pub mod elf;
 pub mod gs_kernel;
 pub mod header;

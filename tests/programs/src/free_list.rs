@@ -17,6 +17,7 @@ const CHANGE: u64 = 1 << 48;
 
 /// What is in a list begins with the address of the next one, or 0.
 #[repr(C)]
+#[derive(Default)]
 pub struct Node {
     next: AtomicU64,
 }

@@ -1,12 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Counts instructions in the programs that are measured.
 
-use std::fs;
-use std::path::Path;
-
-use anyhow::{Context, Result, bail, ensure};
-use iced_x86::{Code, Decoder, DecoderOptions, FlowControl, Instruction};
-use object::{Object, ObjectSection, ObjectSymbol};
+use anyhow::{Context, Error, Result, ensure};
+use iced_x86::FlowControl;
+use vcpu_tests::disassembly::function;
 
 use super::Row;
 use crate::program::{Form, Profile, build};
@@ -14,7 +11,7 @@ use crate::program::{Form, Profile, build};
 /// mm_cid_read_instructions.
 pub fn mm_cid_row() -> Result<Row> {
     let program = build("bench-mm-cid", Form::Static, Profile::Release)?;
-    let mut instructions = function(&program, "read_mm_cid")?;
+    let mut instructions = function(&program, "read_mm_cid").map_err(Error::msg)?;
     let last = instructions.pop().context("read_mm_cid is empty")?;
     ensure!(
         last.flow_control() == FlowControl::Return,
@@ -30,83 +27,4 @@ pub fn mm_cid_row() -> Result<Row> {
         "instructions",
         1,
     ))
-}
-
-/// A loop of a function.
-pub struct Loop {
-    /// Where it begins within a 64-byte line.
-    pub offset: u64,
-    /// The instructions of one round when no forward branch is taken.
-    pub instructions: Vec<Instruction>,
-}
-
-/// The outermost loop of a function: the one that begins first.
-pub fn outer_loop(program: &Path, name: &str) -> Result<Loop> {
-    let code = function(program, name)?;
-    let mut heads: Vec<u64> = code
-        .iter()
-        .filter(|branch| is_branch(branch) && branch.near_branch_target() <= branch.ip())
-        .map(Instruction::near_branch_target)
-        .collect();
-    heads.sort_unstable();
-    for head in heads {
-        if let Some(instructions) = round(&code, head) {
-            return Ok(Loop {
-                offset: head % 64,
-                instructions,
-            });
-        }
-    }
-    bail!("{name} of {} has no loop", program.display())
-}
-
-/// Follows the code from `head` until it branches back there; `None` when it does not.
-fn round(code: &[Instruction], head: u64) -> Option<Vec<Instruction>> {
-    let mut instructions = Vec::new();
-    let mut address = head;
-    while instructions.len() < code.len() {
-        let instruction = *code
-            .iter()
-            .find(|instruction| instruction.ip() == address)?;
-        instructions.push(instruction);
-        if is_branch(&instruction) && instruction.near_branch_target() == head {
-            return Some(instructions);
-        }
-        address = match instruction.flow_control() {
-            FlowControl::UnconditionalBranch => instruction.near_branch_target(),
-            _ => instruction.next_ip(),
-        };
-    }
-    None
-}
-
-fn is_branch(instruction: &Instruction) -> bool {
-    matches!(
-        instruction.flow_control(),
-        FlowControl::ConditionalBranch | FlowControl::UnconditionalBranch
-    )
-}
-
-/// The instructions of a function, found by its symbol.
-fn function(program: &Path, name: &str) -> Result<Vec<Instruction>> {
-    let content = fs::read(program)?;
-    let file = object::File::parse(&*content)?;
-    let symbol = file
-        .symbols()
-        .find(|symbol| symbol.name() == Ok(name))
-        .with_context(|| format!("{} has no symbol {name}", program.display()))?;
-    let section = file.section_by_index(symbol.section_index().context("no section")?)?;
-    let bytes = section
-        .data_range(symbol.address(), symbol.size())?
-        .with_context(|| format!("{name} lies outside of its section"))?;
-    let decoder = Decoder::with_ip(64, bytes, symbol.address(), DecoderOptions::NONE);
-    let instructions: Vec<Instruction> = decoder.into_iter().collect();
-    ensure!(
-        instructions
-            .iter()
-            .all(|instruction| instruction.code() != Code::INVALID),
-        "{name} of {} does not decode",
-        program.display()
-    );
-    Ok(instructions)
 }

@@ -4,10 +4,10 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, anyhow, ensure};
+use anyhow::{Error, Result, anyhow, ensure};
+use vcpu_tests::disassembly::outer_loop;
 
 use super::Row;
-use super::disassembly::outer_loop;
 use super::process::numbers;
 use super::reference::{compile, kernel_tools};
 use super::statistics::{Ratio, median};
@@ -67,7 +67,9 @@ fn build_ours() -> Result<PathBuf> {
             .env("VCPU_RT_BENCH_LEAD", lead.to_string());
         build_by(cargo, "bench-increment", Profile::Release)
     };
-    let lead = outer_loop(&build(0)?, "increment_at_0")?.offset;
+    let lead = outer_loop(&build(0)?, "increment_at_0")
+        .map_err(Error::msg)?
+        .offset;
     build(lead)
 }
 
@@ -82,7 +84,9 @@ fn compile_selftest() -> Result<PathBuf> {
         .into();
     flags.extend([rseq.into(), "-I".into(), tools.join("include").into()]);
     let unaligned = compile("increment_selftest", &flags, &[&library])?;
-    let lead = outer_loop(&unaligned, "increment_at_0")?.offset;
+    let lead = outer_loop(&unaligned, "increment_at_0")
+        .map_err(Error::msg)?
+        .offset;
     flags.push(format!("-DLEAD={lead}").into());
     compile("increment_selftest", &flags, &[&library])
 }
@@ -91,7 +95,7 @@ fn compile_selftest() -> Result<PathBuf> {
 fn show_loops(label: &str, program: &Path) -> Result<()> {
     for alignment in 0..ALIGNMENTS {
         let wanted = 8 * alignment;
-        let found = outer_loop(program, &format!("increment_at_{wanted}"))?;
+        let found = outer_loop(program, &format!("increment_at_{wanted}")).map_err(Error::msg)?;
         ensure!(
             found.offset == wanted as u64,
             "the loop increment_at_{wanted} of {label} begins at {} of a line",

@@ -26,6 +26,9 @@ enum Went {
     Nowhere = 2,
 }
 
+/// An operation by its name, and how it is performed and judged.
+type Operation = (&'static str, fn() -> Went);
+
 /// Which operation to perform, or `u64::MAX` to end. `name` is that of the last one.
 #[unsafe(no_mangle)]
 #[inline(never)]
@@ -130,7 +133,7 @@ macro_rules! both_kinds {
                 10 + 7 * index as $type
             }
 
-            pub const OPERATIONS: [(&str, fn() -> Went); 6] = [
+            pub const OPERATIONS: [Operation; 6] = [
                 (concat!(stringify!($module), " load"), || {
                     one(&WORD, each, |word| word.load(), |value| (value, value))
                 }),
@@ -180,7 +183,7 @@ macro_rules! bits {
                 0x55 ^ (index as $type) << 1
             }
 
-            pub const OPERATIONS: [(&str, fn() -> Went); 3] = [
+            pub const OPERATIONS: [Operation; 3] = [
                 (concat!(stringify!($module), " and"), || {
                     one(
                         &WORD,
@@ -237,7 +240,7 @@ fn two_to_three(operation: impl FnOnce(), then: impl FnOnce(usize)) -> Went {
     went(place)
 }
 
-const SEVERAL: [(&str, fn() -> Went); 11] = [
+const SEVERAL: [Operation; 11] = [
     ("compare_equal_store", || {
         let store = || assert_eq!(FIRST.compare_equal_store(2, 3), Ok(()));
         two_to_three(store, |_| {})
@@ -347,7 +350,7 @@ fn address_of_second(place: u64) -> u64 {
     copy.as_ptr().expose_provenance() as u64
 }
 
-const LISTS: [&[(&str, fn() -> Went)]; 13] = [
+const LISTS: [&[Operation]; 13] = [
     &single8::OPERATIONS,
     &single16::OPERATIONS,
     &single32::OPERATIONS,

@@ -82,6 +82,11 @@ pub fn checked_descriptors() {
         },
     );
     dies_with("flags", RseqCs { flags: 1, ..right });
+    dies("flags of struct rseq", || {
+        // SAFETY: the child's own area.
+        unsafe { (&raw mut (*area()).flags).write_volatile(1) };
+        spin(&right, LONG);
+    });
     let abort_ip = right.start_ip + right.post_commit_offset - 1;
     dies_with("an abort handler inside", RseqCs { abort_ip, ..right });
     let post_commit_offset = NOT_USER;
