@@ -291,6 +291,38 @@ VCPU_ASSERT_SIZE(vcpu_abi, VCPU_ABI_BYTES, 8);
 #define VCPU_ABI_HAS(abi, field) \
 	((abi)->size >= offsetof(struct vcpu_abi, field) + sizeof((abi)->field))
 
+/* ---- declared variables ------------------------------------------------------------------------
+ * VCPU_PER_VCPU(type, name); at file scope declares a variable with a zero copy on every vCPU, for the
+ * life of the process: name.first is vCPU 0's copy. Only in code that is linked statically with the
+ * runtime, which fills the cell before any user code runs; with VCPU_ABI_REQUIRED. The program does
+ * not start where there is no memory for it. The type is not empty, aligned to 4096 at most.
+ */
+struct vcpu_cell {
+	void *first;		/* vCPU 0's copy; filled at start */
+	uint32_t shift;		/* private to the runtime; filled at start */
+	uint32_t bound;		/* likewise */
+	uint64_t size;		/* bytes, not 0 */
+	uint64_t align;		/* bytes, a power of two up to 4096 */
+	void (*keep)(void);	/* never called: has the linker keep the runtime's part */
+	int (*is_supported)(void);	/* 0: this machine cannot have it; null: every one can */
+};
+
+VCPU_ASSERT_OFFSET(vcpu_cell, first, 0);
+VCPU_ASSERT_OFFSET(vcpu_cell, shift, 8);
+VCPU_ASSERT_OFFSET(vcpu_cell, bound, 12);
+VCPU_ASSERT_OFFSET(vcpu_cell, size, 16);
+VCPU_ASSERT_OFFSET(vcpu_cell, align, 24);
+VCPU_ASSERT_OFFSET(vcpu_cell, keep, 32);
+VCPU_ASSERT_OFFSET(vcpu_cell, is_supported, 40);
+VCPU_ASSERT_SIZE(vcpu_cell, 48, 8);
+
+#define VCPU_PER_VCPU(type, name) \
+	static struct vcpu_cell name \
+		__attribute__((__used__, __section__("vcpu_rt_declared"), __aligned__(8))) = { \
+		0, 0, 0, sizeof(type), __alignof__(type), \
+		(void (*)(void))vcpu_alloc, 0 \
+	}
+
 /* ---- helpers ---------------------------------------------------------------------------------*/
 
 /* One load at a byte offset from the thread pointer. Volatile, since the kernel writes there. */

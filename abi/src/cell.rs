@@ -1,10 +1,15 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! A declared per-vCPU variable.
 
-use core::ffi::c_void;
+use core::ffi::{c_int, c_void};
 use core::mem::offset_of;
 
 use static_assertions::const_assert_eq;
+
+/// Whatever a cell refers to, so that the linker keeps it.
+pub type KeepFn = unsafe extern "C" fn();
+/// Whether the machine can have a variable: 0 or not.
+pub type SupportFn = extern "C" fn() -> c_int;
 
 /// The cell of a declared per-vCPU variable. All cells of a program are in its section
 /// `vcpu_rt_declared`, and the start fills them before any user code.
@@ -17,13 +22,13 @@ pub struct VcpuCell {
     /// Likewise.
     pub bound: u32,
     /// Bytes of the variable, not 0.
-    pub size: usize,
+    pub size: u64,
     /// Alignment in bytes, a power of two up to 4096.
-    pub align: usize,
-    /// Never read: a reference that has the linker keep what fills the cell (in C `vcpu_alloc`).
-    pub keep: *const c_void,
-    /// Whether the machine can have such a variable; null for yes.
-    pub is_supported: Option<extern "C" fn() -> bool>,
+    pub align: u64,
+    /// Never called: a reference that has the linker keep what fills the cell (in C `vcpu_alloc`).
+    pub keep: Option<KeepFn>,
+    /// Answers 0 where the machine cannot have such a variable; null where every one can.
+    pub is_supported: Option<SupportFn>,
 }
 
 const_assert_eq!(size_of::<VcpuCell>(), 48);

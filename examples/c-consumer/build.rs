@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Compiles the C object, protected as a distribution would.
+//! Compiles the C objects, protected as a distribution would.
 
 fn main() {
-    println!("cargo::rerun-if-changed=c/consumer.c");
+    println!("cargo::rerun-if-changed=c");
     println!("cargo::rerun-if-changed=../../abi/include/vcpu_rt.h");
     cc::Build::new()
-        .file("c/consumer.c")
+        .files(["c/consumer.c", "c/declared.c"])
         .include("../../abi/include")
         .flag("-std=c99")
         .flag("-fstack-protector-strong")

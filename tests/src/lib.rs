@@ -7,6 +7,7 @@ pub mod confine;
 pub mod elf;
 pub mod gs_kernel;
 pub mod header;
+pub mod huge_pages;
 pub mod initramfs;
 pub mod old_kernel;
 pub mod programs;

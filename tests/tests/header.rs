@@ -95,6 +95,9 @@ uint64_t use(const struct vcpu_abi *abi, void *object)
     (void)vcpu_area_address(abi, object, vcpu_thread_area(abi));
     return VCPU_ABI_HAS(abi, fence) ? VCPU_FEATURE_FENCE : VCPU_RSEQ_SIG;
 }
+#ifdef VCPU_ABI_REQUIRED
+VCPU_PER_VCPU(uint64_t, declared);
+#endif
 #if defined(VCPU_ABI_OPTIONAL) || defined(VCPU_ABI_REQUIRED)
 int find(void **object);
 int find(void **object)

@@ -237,7 +237,9 @@ fn hello(form: Form) -> Result<(), String> {
 fn c_consumer(form: Form) -> Result<(), String> {
     let outcome = run(form, "c-consumer", &[])?.exits(0);
     assert!(
-        outcome.stdout.contains("counted 800000 of 800000"),
+        outcome
+            .stdout
+            .contains("counted 800000 of 800000, declared 800000"),
         "{}",
         outcome.stdout
     );

@@ -4,6 +4,7 @@
 //! A ratio fails when it is above its bar times the upper end of its A/A interval; a count or a
 //! number of bytes has no such interval and fails above the bar. Lower is always better.
 
+mod data;
 mod disassembly;
 mod exec;
 mod increment;
@@ -21,6 +22,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
+pub use self::data::data;
 use self::statistics::Ratio;
 
 /// One measured row.
@@ -87,7 +89,12 @@ pub fn foundation(json: Option<&Path>) -> Result<ExitCode> {
     rows.extend(threads::rows()?);
     rows.push(disassembly::mm_cid_row()?);
     rows.push(increment::row()?);
-    print(&rows);
+    finish(&rows, json)
+}
+
+/// Prints the rows, writes them where they were asked for, and judges.
+fn finish(rows: &[Row], json: Option<&Path>) -> Result<ExitCode> {
+    print(rows);
     if let Some(path) = json {
         let list = Value::Array(rows.iter().map(Row::json).collect());
         let text = format!("{list:#}\n");

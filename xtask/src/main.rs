@@ -52,6 +52,12 @@ enum Suite {
         #[arg(long, value_name = "FILE")]
         json: Option<PathBuf>,
     },
+    /// Per-vCPU data: operations, structures, areas
+    Data {
+        /// As for foundation
+        #[arg(long, value_name = "FILE")]
+        json: Option<PathBuf>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -61,6 +67,9 @@ fn main() -> ExitCode {
         Command::Bench {
             suite: Suite::Foundation { json },
         } => bench::foundation(json.as_deref()),
+        Command::Bench {
+            suite: Suite::Data { json },
+        } => bench::data(json.as_deref()),
         Command::Kernel { command } => kernel::run(&command),
         Command::Dist => dist::run().map(|()| ExitCode::SUCCESS),
     };

@@ -16,4 +16,8 @@ uint64_t consumer_sum(void);
 /* The runtime's access mode (VCPU_MODE_*), or CONSUMER_ALONE. */
 uint32_t consumer_found_mode(void);
 
+/* The same with a declared counter. */
+void declared_count(uint64_t n);
+uint64_t declared_sum(void);
+
 #endif

@@ -13,6 +13,8 @@ unsafe extern "C" {
     safe fn consumer_count(n: u64);
     safe fn consumer_sum() -> u64;
     safe fn consumer_found_mode() -> u32;
+    safe fn declared_count(n: u64);
+    safe fn declared_sum() -> u64;
 }
 
 const THREADS: u64 = 8;
@@ -30,7 +32,13 @@ fn main() -> i32 {
     let mut started = 0;
     thread::scope(|scope| {
         for _ in 0..THREADS {
-            match scope.spawn(|| (0..COUNTS).for_each(|_| consumer_count(1))) {
+            let count = || {
+                for _ in 0..COUNTS {
+                    consumer_count(1);
+                    declared_count(1);
+                }
+            };
+            match scope.spawn(count) {
                 Ok(_handle) => started += 1,
                 Err(error) => eprintln!("c-consumer: {error}"),
             }
@@ -38,8 +46,9 @@ fn main() -> i32 {
     });
     let (sum, expected) = (consumer_sum(), started * COUNTS);
     println!(
-        "the C object found mode {} and counted {sum} of {expected}",
-        consumer_found_mode()
+        "the C object found mode {} and counted {sum} of {expected}, declared {}",
+        consumer_found_mode(),
+        declared_sum()
     );
-    i32::from(sum != expected || started != THREADS)
+    i32::from(sum != expected || declared_sum() != expected || started != THREADS)
 }

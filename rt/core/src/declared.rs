@@ -5,13 +5,14 @@
 //! of an object that it allocates, before any user code. See `docs/decisions/0007-declared-variables.md`.
 
 use core::cell::UnsafeCell;
+use core::ffi::c_int;
 use core::ops::Deref;
 use core::ptr::{self, NonNull};
 use core::slice;
 
 use linux_raw_sys::general::__NR_exit_group;
 use rustix::io::Errno;
-use vcpu_abi::VcpuCell;
+use vcpu_abi::{SupportFn, VcpuCell};
 
 use crate::access::Access;
 use crate::hook::Hook;
@@ -24,11 +25,11 @@ use crate::{arch, areas, process};
 pub struct Declared<T> {
     /// The address, once the start filled it.
     local: UnsafeCell<Local<T>>,
-    size: usize,
-    align: usize,
+    size: u64,
+    align: u64,
     /// What a program with this has as well: the areas' stage of the start.
     keep: &'static Hook,
-    is_supported: Option<extern "C" fn() -> bool>,
+    is_supported: Option<SupportFn>,
 }
 
 // SAFETY: written by the start alone, while the process has one thread, then only read.
@@ -51,16 +52,16 @@ impl<T: Object> Declared<T> {
         }
         Self {
             local: UnsafeCell::new(Local::NONE),
-            size: size_of::<T>(),
-            align: align_of::<T>(),
+            size: size_of::<T>() as u64,
+            align: align_of::<T>() as u64,
             keep: &areas::START,
             is_supported: Some(is_supported::<T>),
         }
     }
 }
 
-extern "C" fn is_supported<T: Object>() -> bool {
-    T::is_supported()
+extern "C" fn is_supported<T: Object>() -> c_int {
+    c_int::from(T::is_supported())
 }
 
 impl<T: Object> Deref for Declared<T> {
@@ -122,7 +123,7 @@ pub(crate) fn bytes() -> u64 {
         // SAFETY: nobody writes a cell at this time.
         let cell = unsafe { &*cell.get() };
         // However they come to lie.
-        bytes += (cell.size + cell.align) as u64;
+        bytes += cell.size + cell.align;
     }
     bytes
 }
@@ -136,11 +137,11 @@ pub(crate) unsafe fn start() {
         // SAFETY: by the caller's word the only reference.
         let cell = unsafe { &mut *cell.get() };
         if let Some(is_supported) = cell.is_supported
-            && !is_supported()
+            && is_supported() == 0
         {
             stop(Errno::OPNOTSUPP);
         }
-        match areas::alloc(cell.size, cell.align) {
+        match areas::alloc(cell.size as usize, cell.align as usize) {
             Ok(first) => {
                 // SAFETY: allocated with the variable's size; it is never freed.
                 let local = unsafe { Local::new(first, Access::of(process::found())) };

@@ -3,27 +3,9 @@
 
 use vcpu_rt::env;
 
+pub use vcpu_test_programs::arguments::{number, word};
+
 use crate::machine;
-
-/// Argument `index`; 0 is the program.
-///
-/// # Panics
-/// When there is none, or it is no UTF-8: the plan is wrong.
-pub fn word(index: usize) -> &'static str {
-    let argument = env::args().nth(index);
-    let argument = argument.unwrap_or_else(|| panic!("argument {index} is missing"));
-    argument.to_str().expect("arguments are words")
-}
-
-/// Argument `index` as a number.
-///
-/// # Panics
-/// As [`word`], and when it is no number.
-pub fn number(index: usize) -> usize {
-    let word = word(index);
-    word.parse()
-        .unwrap_or_else(|_| panic!("argument {index}, {word}, is no number"))
-}
 
 /// Whether `name` is one of the words from argument `first` on.
 pub fn has(first: usize, name: &str) -> bool {

@@ -138,12 +138,9 @@ pub fn observe_whole() -> Observation {
 #[track_caller]
 pub fn verify(stride: u64, what: &str) -> Observation {
     let observation = observe_whole();
-    let Observation { before, base, .. } = observation;
-    assert!(
-        observation.fits(stride),
-        "{what}: mm_cid {before:#x}, stride {stride:#x}: expected base {:#x}, found {base:#x}",
-        stride.wrapping_mul(before.into())
-    );
+    if !observation.fits(stride) {
+        wrong(observation, stride, what);
+    }
     observation
 }
 
@@ -151,15 +148,20 @@ pub fn verify(stride: u64, what: &str) -> Observation {
 pub fn verify_many(stride: u64, count: u64, what: &str) {
     for _ in 0..count {
         let observation = observe();
-        // The check that tells is out of the loop's way.
         if observation.is_whole() && !observation.fits(stride) {
-            let Observation { before, base, .. } = observation;
-            panic!(
-                "{what}: mm_cid {before:#x}, stride {stride:#x}: expected base {:#x}, found {base:#x}",
-                stride.wrapping_mul(before.into())
-            );
+            wrong(observation, stride, what);
         }
     }
+}
+
+/// Out of the way of the loop that checks.
+#[cold]
+#[track_caller]
+fn wrong(Observation { before, base, .. }: Observation, stride: u64, what: &str) -> ! {
+    panic!(
+        "{what}: mm_cid {before:#x}, stride {stride:#x}: expected base {:#x}, found {base:#x}",
+        stride.wrapping_mul(before.into())
+    );
 }
 
 /// The GS selector.

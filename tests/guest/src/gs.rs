@@ -16,6 +16,9 @@ use crate::syscall::syscall;
 /// Bytes of a page, the unit of strides.
 pub const PAGE: usize = 4096;
 
+/// A stride like any other, bytes.
+pub const STRIDE: u64 = 2 * PAGE as u64;
+
 /// The mode is off.
 pub const NONE: PrctlSetGsMode = PrctlSetGsMode {
     index_mode: GS_INDEX_MODE_NONE,

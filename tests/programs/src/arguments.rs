@@ -10,10 +10,12 @@ pub fn argument(index: usize) -> Option<&'static str> {
 
 /// The argument at `index`, which the test gives.
 pub fn word(index: usize) -> &'static str {
-    argument(index).expect("an argument is missing")
+    argument(index).unwrap_or_else(|| panic!("argument {index} is missing, or no text"))
 }
 
 /// The number at `index`, which the test gives.
 pub fn number(index: usize) -> usize {
-    word(index).parse().expect("an argument is no number")
+    let word = word(index);
+    word.parse()
+        .unwrap_or_else(|_| panic!("argument {index}, {word}, is no number"))
 }

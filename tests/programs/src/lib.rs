@@ -5,6 +5,8 @@
 
 pub mod arguments;
 pub mod gs;
+pub mod machine;
+pub mod pools;
 pub mod signal;
 pub mod syscall;
 pub mod table;

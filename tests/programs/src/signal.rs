@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The interval timer and a handler for it.
+//! Signals at intervals and at every instruction, and handlers for them.
 
+use core::arch::asm;
 use core::ffi::{c_int, c_void};
 
 use linux_raw_sys::general as nr;
@@ -39,4 +40,30 @@ pub fn alarm_every(microseconds: i64) {
     // SAFETY: the kernel reads one itimerval; the old one is not asked for.
     unsafe { syscall(nr::__NR_setitimer, [nr::ITIMER_REAL as usize, timer, 0, 0]) }
         .expect("the timer is well formed");
+}
+
+/// A handler: of the signal's number, its siginfo_t and its ucontext_t.
+pub type Handler = unsafe extern "C" fn(c_int, *mut c_void, *mut c_void);
+
+/// Calls `handler` after every instruction of `work`, by the processor's trap flag: the kernel clears
+/// it for the handler and sets it again behind it (SIGTRAP; `arch/x86/kernel/signal.c`).
+///
+/// # Safety
+/// As for [`set_action`].
+pub unsafe fn at_every_instruction(handler: Handler, work: impl FnOnce()) {
+    // SAFETY: by the caller's word.
+    unsafe {
+        set_action(
+            nr::SIGTRAP,
+            Action::Call(handler),
+            SA_RESTART,
+            SignalSet::default(),
+        )
+    }
+    .expect("the action is well formed");
+    // SAFETY: bit 8 of the flags, by the stack, which is left as it was.
+    unsafe { asm!("pushfq", "or qword ptr [rsp], 0x100", "popfq") };
+    work();
+    // SAFETY: as above.
+    unsafe { asm!("pushfq", "and qword ptr [rsp], ~0x100", "popfq") };
 }

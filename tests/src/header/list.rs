@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The one list of what the C header and the Rust crate have in common.
 
+use core::ffi::c_void;
 use core::mem::{align_of, offset_of, size_of};
 
 /// One field, as Rust lays it out.
@@ -65,6 +66,9 @@ described! {
     vcpu_abi::FreeFn = "int (*)(void *, size_t)",
     vcpu_abi::FenceFn = "int (*)(int32_t)",
     vcpu_abi::ThreadFn = "int (*)(void)",
+    *mut c_void = "void *",
+    Option<vcpu_abi::KeepFn> = "void (*)(void)",
+    Option<vcpu_abi::SupportFn> = "int (*)(void)",
 }
 
 impl<const LENGTH: usize> Described for [u8; LENGTH] {
@@ -159,6 +163,17 @@ pub fn structures() -> Vec<Structure> {
                 index_mode,
                 flags,
                 stride
+            }
+        ),
+        structure!(
+            VcpuCell = vcpu_cell {
+                first,
+                shift,
+                bound,
+                size,
+                align,
+                keep,
+                is_supported
             }
         ),
         structure!(

@@ -33,14 +33,15 @@ pub fn c_structures(text: &str) -> Result<Vec<Members>, String> {
     Ok(structures)
 }
 
-/// The name in `int (*alloc)(size_t size)`, `uint8_t end[31]` or `uint32_t flags`.
+/// The name in `int (*alloc)(size_t size)`, `uint8_t end[31]`, `void *first` or `uint32_t flags`.
 fn field_name(declaration: &str) -> Result<String, String> {
     let name = match declaration.split_once("(*") {
         Some((_, after)) => after.split(')').next(),
         None => declaration
             .split('[')
             .next()
-            .and_then(|before| before.split_whitespace().last()),
+            .and_then(|before| before.split_whitespace().last())
+            .map(|name| name.trim_start_matches('*')),
     };
     name.filter(|name| is_identifier(name))
         .map(str::to_owned)

@@ -100,20 +100,21 @@ pub fn thread_pointer() -> usize {
 /// Start and end of a section of the program; equal where there is none.
 ///
 /// The linker defines both symbols where it kept a part of that section. They are weak, so that a
-/// program without one links: then both stand for the same address, whichever the linker takes
-/// for an undefined weak symbol. Hidden: not looked for in other objects of the process.
+/// program without one links: then both are 0. Hidden: not looked for in other objects of the process.
+/// By the GOT, since GNU ld refuses an undefined one relative to %rip in a PIE; linkers make it a
+/// `lea` where the symbol is defined.
 macro_rules! section_bounds {
     ($name:literal) => {{
         let (start, end);
-        // SAFETY: two addresses relative to %rip; no memory, stack or flags.
+        // SAFETY: two addresses from the GOT, which never change; no stack or flags.
         unsafe {
             asm!(
                 concat!(".weak __start_", $name),
                 concat!(".hidden __start_", $name),
                 concat!(".weak __stop_", $name),
                 concat!(".hidden __stop_", $name),
-                concat!("lea {start}, [rip + __start_", $name, "]"),
-                concat!("lea {end}, [rip + __stop_", $name, "]"),
+                concat!("mov {start}, [rip + __start_", $name, "@GOTPCREL]"),
+                concat!("mov {end}, [rip + __stop_", $name, "@GOTPCREL]"),
                 start = out(reg) start,
                 end = out(reg) end,
                 options(pure, nomem, nostack, preserves_flags),

@@ -13,13 +13,12 @@ use vcpu_guest_programs::arguments::{number, word};
 use vcpu_guest_programs::base::{prepare, verify, verify_many};
 use vcpu_guest_programs::check_eq;
 use vcpu_guest_programs::generations::Generations;
-use vcpu_guest_programs::gs::{PAGE, begin, turn_on};
+use vcpu_guest_programs::gs::{STRIDE, begin, turn_on};
 use vcpu_guest_programs::process::{exec_self, expect_exit, fork, wait_for};
 use vcpu_rt::{println, thread};
 
 vcpu_rt::entry!(main);
 
-const STRIDE: u64 = 2 * PAGE as u64;
 const AT_ONCE: usize = 24;
 
 fn main() {

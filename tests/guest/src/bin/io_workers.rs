@@ -20,7 +20,7 @@ use rustix::mm::{MapFlags, ProtFlags, mmap};
 use rustix::pipe::pipe;
 use vcpu_guest_programs::base::{prepare, verify, verify_many};
 use vcpu_guest_programs::check::skip;
-use vcpu_guest_programs::gs::{NONE, PAGE, begin, mm_vcpu, set, turn_on};
+use vcpu_guest_programs::gs::{NONE, PAGE, STRIDE, begin, mm_vcpu, set, turn_on};
 use vcpu_guest_programs::process::check_in_child;
 use vcpu_guest_programs::threads::under_storm;
 use vcpu_guest_programs::{check_eq, file};
@@ -28,7 +28,6 @@ use vcpu_rt::{println, thread};
 
 vcpu_rt::entry!(main);
 
-const STRIDE: u64 = 2 * PAGE as u64;
 const ENTRIES: u32 = 8;
 /// Reads that workers do while threads look.
 const ROUNDS: u64 = 100;

@@ -192,8 +192,8 @@ macro_rules! change {
                 }
                 Way::Locked => {
                     // SAFETY: the caller's word, which is written by locked instructions only.
-                    let ($cell, $operand) =
-                        (unsafe { <$atomic>::from_ptr(word.as_ptr()) }, value);
+                    let $cell = unsafe { <$atomic>::from_ptr(word.as_ptr()) };
+                    let $operand = value;
                     $locked;
                     Some(())
                 }

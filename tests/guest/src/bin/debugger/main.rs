@@ -12,13 +12,11 @@ use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use vcpu_guest_programs::arguments::word;
 use vcpu_guest_programs::base::{prepare, verify_many};
 use vcpu_guest_programs::check_eq;
-use vcpu_guest_programs::gs::{PAGE, begin};
+use vcpu_guest_programs::gs::{STRIDE, begin};
 use vcpu_guest_programs::machine::{allowed_cpus, move_to, nr_cpu_ids, numbers};
 use vcpu_rt::thread;
 
 vcpu_rt::entry!(main);
-
-const STRIDE: u64 = 2 * PAGE as u64;
 
 fn main() {
     begin();

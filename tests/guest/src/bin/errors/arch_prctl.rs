@@ -6,13 +6,11 @@ use linux_raw_sys::general::SIGSTOP;
 use rustix::io::Errno;
 use vcpu_guest_programs::base::{prepare, verify};
 use vcpu_guest_programs::check_eq;
-use vcpu_guest_programs::gs::{NONE, PAGE, get, mm_vcpu, set, turn_on};
+use vcpu_guest_programs::gs::{NONE, STRIDE, get, mm_vcpu, set, turn_on};
 use vcpu_guest_programs::ptrace::{Tracee, become_tracee};
 use vcpu_guest_programs::syscall::{arch, arch_get, arch_set_gs, gettid, syscall, tgkill};
 
 const BUSY: Result<(), Errno> = Err(Errno::BUSY);
-const STRIDE: u64 = 2 * PAGE as u64;
-
 pub fn operations() {
     prepare();
     own();

@@ -11,7 +11,7 @@ use vcpu_guest_programs::syscall::{arch, arch_get};
 use vcpu_rt::process::{Command, ExitStatus};
 use vcpu_rt::thread;
 
-use super::STRIDE;
+use vcpu_guest_programs::gs::STRIDE;
 
 fn execute() -> i32 {
     let errno = exec_self(&[c"inherit", c"after-exec"]);

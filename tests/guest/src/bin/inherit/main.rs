@@ -10,7 +10,9 @@ mod share;
 use vcpu_guest_programs::arguments::word;
 use vcpu_guest_programs::base::{prepare, verify};
 use vcpu_guest_programs::check_eq;
-use vcpu_guest_programs::gs::{NONE, PAGE, Shown, begin, get, mm_vcpu, set, shown, turn_on};
+use vcpu_guest_programs::gs::{
+    NONE, PAGE, STRIDE, Shown, begin, get, mm_vcpu, set, shown, turn_on,
+};
 use vcpu_guest_programs::machine::Text;
 use vcpu_guest_programs::process::{check_in_child, expect_exit, fork as fork_child};
 use vcpu_guest_programs::threads::in_threads;
@@ -18,7 +20,6 @@ use vcpu_rt::thread;
 
 vcpu_rt::entry!(main);
 
-const STRIDE: u64 = 2 * PAGE as u64;
 const OTHER_STRIDE: u64 = 5 * PAGE as u64;
 
 fn main() {

@@ -13,15 +13,13 @@ use rustix::io::Errno;
 use vcpu_guest_programs::arguments::{number, word};
 use vcpu_guest_programs::base::{prepare, selector, verify};
 use vcpu_guest_programs::check_eq;
-use vcpu_guest_programs::gs::{NONE, PAGE, begin, get, mm_vcpu, set};
+use vcpu_guest_programs::gs::{NONE, STRIDE, begin, get, mm_vcpu, set};
 use vcpu_guest_programs::process::check_in_child;
 use vcpu_guest_programs::syscall::{arch, arch_get};
 use vcpu_guest_programs::threads::in_threads;
 use vcpu_rt::thread;
 
 vcpu_rt::entry!(main);
-
-const STRIDE: u64 = 2 * PAGE as u64;
 
 fn main() {
     begin();

@@ -13,8 +13,8 @@ use vcpu_guest_programs::process::{fork, wait_for};
 use vcpu_guest_programs::{check_eq, memory};
 use vcpu_rt::println;
 
-use super::STRIDE;
 use super::selectors::{USER_DS, after, sleep};
+use vcpu_guest_programs::gs::STRIDE;
 
 /// Where the frame is in its page: above it, the values that the return does not keep.
 const FRAME: usize = 1024;

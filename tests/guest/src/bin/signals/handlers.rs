@@ -16,7 +16,7 @@ use vcpu_guest_programs::{check_eq, memory, threads};
 use vcpu_rt::signal::{SA_NODEFER, SA_ONSTACK, SA_RESTART, SIGUSR1, SIGUSR2};
 use vcpu_rt::{println, thread};
 
-use super::STRIDE;
+use vcpu_guest_programs::gs::STRIDE;
 
 const OTHER_STRIDE: u64 = 2 * STRIDE;
 const ALTERNATE_BYTES: usize = 64 << 10;

@@ -13,11 +13,9 @@ mod selectors;
 
 use vcpu_guest_programs::arguments::{number, word};
 use vcpu_guest_programs::base::prepare;
-use vcpu_guest_programs::gs::{PAGE, begin};
+use vcpu_guest_programs::gs::begin;
 
 vcpu_rt::entry!(main);
-
-const STRIDE: u64 = 2 * PAGE as u64;
 
 fn main() {
     begin();

@@ -17,7 +17,7 @@ use vcpu_guest_programs::threads::under_storm;
 use vcpu_rt::signal::{SA_RESTART, SIGALRM, SIGUSR1};
 use vcpu_rt::{println, thread};
 
-use super::STRIDE;
+use vcpu_guest_programs::gs::STRIDE;
 
 static CPUS: AtomicUsize = AtomicUsize::new(1);
 static MOVES: AtomicUsize = AtomicUsize::new(0);

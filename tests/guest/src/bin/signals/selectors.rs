@@ -16,7 +16,7 @@ use vcpu_guest_programs::syscall::syscall;
 use vcpu_guest_programs::threads::in_threads;
 use vcpu_rt::{println, thread};
 
-use super::STRIDE;
+use vcpu_guest_programs::gs::STRIDE;
 
 /// `__USER_DS` (`arch/x86/include/asm/segment.h`).
 pub const USER_DS: u16 = 0x2b;
