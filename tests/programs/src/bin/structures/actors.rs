@@ -92,6 +92,24 @@ impl Actor {
         taken.map(<[_]>::len)
     }
 
+    /// Takes an item and puts it back, so many times, with nothing between but that.
+    pub fn churn(&self, target: Target, class: usize, times: usize, taken: &mut Items) {
+        if self.held.iter().all(|held| held.load(SeqCst) != 0) {
+            return;
+        }
+        self.coming[class].store(1, SeqCst);
+        for _ in 0..times {
+            let Ok(&[item]) = target.pop(class, 1, taken) else {
+                break;
+            };
+            if target.push(class, &[item]).is_err() {
+                self.hold(number(item));
+                break;
+            }
+        }
+        self.coming[class].store(0, SeqCst);
+    }
+
     /// How many items of this class it holds.
     pub fn count(&self, class: usize) -> usize {
         let held = self.held.iter().map(|held| held.load(SeqCst) & !LEAVING);

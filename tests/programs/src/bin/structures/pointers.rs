@@ -64,7 +64,8 @@ impl Work for Storm {
     fn step(&self, me: usize, random: &mut Random) {
         let (target, actor) = (self.0, &ACTORS[me]);
         let mut taken: Items = [MaybeUninit::uninit(); ITEMS];
-        if me == THREADS {
+        // The others too: what the remote one took, it puts where it runs itself.
+        if me == THREADS || random.below(32) == 0 {
             self.step_remotely(actor, random, &mut taken);
             return;
         }
@@ -75,6 +76,7 @@ impl Work for Storm {
         } else {
             let _none_or_busy = actor.take(class, count, || target.pop(class, count, &mut taken));
         }
+        actor.churn(target, class, 16, &mut taken);
     }
 
     fn interrupt(&self, me: usize) {
