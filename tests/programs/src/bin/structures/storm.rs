@@ -75,7 +75,7 @@ vcpu_rt::thread_local! {
     static ME: Cell<usize> = Cell::new(usize::MAX);
 }
 
-static WORK: handed_over::Place = handed_over::Place::NEW;
+static WORK: handed_over::Place = handed_over::Place::new();
 static HANDLED: AtomicUsize = AtomicUsize::new(0);
 static FORKS: AtomicUsize = AtomicUsize::new(0);
 static FORKING: AtomicU32 = AtomicU32::new(0);
@@ -98,7 +98,9 @@ mod handed_over {
     unsafe impl Sync for Place {}
 
     impl Place {
-        pub const NEW: Self = Self(UnsafeCell::new(None));
+        pub const fn new() -> Self {
+            Self(UnsafeCell::new(None))
+        }
 
         /// # Safety
         /// Nobody else runs.
