@@ -148,8 +148,9 @@ impl<T> Deref for Part<'_, T> {
 #[macro_export]
 macro_rules! field {
     ($object:expr, $field:ident) => {{
+        let object = &$object;
         // SAFETY: a field is inside its struct.
-        unsafe { $object.part(|copy| &raw mut (*copy).$field) }
+        unsafe { object.part(|copy| &raw mut (*copy).$field) }
     }};
 }
 

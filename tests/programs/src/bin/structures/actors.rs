@@ -21,10 +21,12 @@ pub struct Actor {
 }
 
 impl Actor {
-    pub const NEW: Self = Self {
-        held: [const { AtomicU32::new(0) }; ROOM],
-        coming: [const { AtomicUsize::new(0) }; CLASSES],
-    };
+    pub const fn new() -> Self {
+        Self {
+            held: [const { AtomicU32::new(0) }; ROOM],
+            coming: [const { AtomicUsize::new(0) }; CLASSES],
+        }
+    }
 
     /// It has this item.
     pub fn hold(&self, number: usize) {

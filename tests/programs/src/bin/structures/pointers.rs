@@ -11,7 +11,7 @@ use crate::storm::{self, How, Random, THREADS, Work};
 use crate::targets::{CLASSES, ITEMS, Items, SLOTS, Target, item};
 
 /// Threads, the remote one, and behind them the handlers on top of each.
-static ACTORS: [Actor; 2 * (THREADS + 1)] = [Actor::NEW; 2 * (THREADS + 1)];
+static ACTORS: [Actor; 2 * (THREADS + 1)] = [const { Actor::new() }; 2 * (THREADS + 1)];
 
 /// Items that the remote thread took.
 static REMOTELY: AtomicUsize = AtomicUsize::new(0);

@@ -79,7 +79,7 @@ vcpu_rt::thread_local! {
     static ME: Cell<usize> = Cell::new(usize::MAX);
 }
 
-static WORK: handed_over::Place = handed_over::Place::NEW;
+static WORK: handed_over::Place = handed_over::Place::new();
 static HANDLED: AtomicUsize = AtomicUsize::new(0);
 static FORKS: AtomicUsize = AtomicUsize::new(0);
 static FORKING: AtomicU32 = AtomicU32::new(0);
@@ -102,7 +102,9 @@ mod handed_over {
     unsafe impl Sync for Place {}
 
     impl Place {
-        pub const NEW: Self = Self(UnsafeCell::new(None));
+        pub const fn new() -> Self {
+            Self(UnsafeCell::new(None))
+        }
 
         /// # Safety
         /// Nobody else runs.
@@ -188,13 +190,19 @@ fn steps(me: usize, threads: usize, work: &dyn Work) {
     while IS_OVER.load(SeqCst) == 0 {
         work.step(me, &mut random);
         steps += 1;
-        if IS_CHILD.load(SeqCst) == 1 {
-            work.check_child(me, false);
-            process::exit_group(PASSED);
-        }
+        end_as_child(me, work);
     }
     block(SignalSet::of(SIGALRM));
+    // The last signal may have come behind the last step.
+    end_as_child(me, work);
     STEPS.fetch_add(steps, SeqCst);
+}
+
+fn end_as_child(me: usize, work: &dyn Work) {
+    if IS_CHILD.load(SeqCst) == 1 {
+        work.check_child(me, false);
+        process::exit_group(PASSED);
+    }
 }
 
 /// Moves the threads from processor to processor, half of them here, half of them there.

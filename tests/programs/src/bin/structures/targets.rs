@@ -4,6 +4,7 @@
 use core::mem::MaybeUninit;
 use core::mem::offset_of;
 use core::ptr::NonNull;
+use core::slice;
 
 use vcpu_rt::{Cache, Errno, Link, Node, NotPut, NotTaken, Stack, per_vcpu};
 
@@ -111,7 +112,7 @@ impl Target {
                     count += 1;
                 }
                 // SAFETY: just written.
-                Ok(unsafe { taken[..count].assume_init_ref() })
+                Ok(unsafe { slice::from_raw_parts(taken.as_ptr().cast(), count) })
             }
             Self::Cache => CACHE.drain(area, class, taken).map(|items| &*items),
         }
@@ -135,5 +136,5 @@ impl Target {
 }
 
 fn one(item: NonNull<Item>, taken: &mut Items) -> &[NonNull<Item>] {
-    core::slice::from_ref(taken[0].write(item))
+    slice::from_ref(taken[0].write(item))
 }
