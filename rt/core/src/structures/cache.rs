@@ -264,18 +264,15 @@ fn push_items<T, const CLASSES: usize, const SLOTS: usize>(
             }
         }
     };
-    let missed = |slab: &Slab<T, CLASSES, SLOTS>, way, access| match slab.state(class) {
-        State::Open => Some(NotPut::Full),
-        State::Fresh
-            if slab.start(class, |slots| {
-                // SAFETY: the object is alive.
-                unsafe { make_current::<CLASSES>(current, way, slots, access) }
-            }) =>
-        {
-            None
+    let missed = |slab: &Slab<T, CLASSES, SLOTS>, way, access| {
+        // SAFETY: the object is alive.
+        let commit = |slots| unsafe { make_current::<CLASSES>(current, way, slots, access) };
+        match slab.state(class) {
+            State::Open => Some(NotPut::Full),
+            State::Fresh if slab.start(class, commit) => None,
+            State::Closed if slab.reopen(class, || fence(-1)) => None,
+            State::Fresh | State::Closed => Some(NotPut::Busy),
         }
-        State::Closed if slab.reopen(class, || fence(-1)) => None,
-        State::Fresh | State::Closed => Some(NotPut::Busy),
     };
     if let Some(result) = in_sections(first, section, missed) {
         return result;

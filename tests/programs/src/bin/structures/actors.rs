@@ -21,7 +21,6 @@ pub struct Actor {
 }
 
 impl Actor {
-    /// One that has nothing.
     pub const fn new() -> Self {
         Self {
             held: [const { AtomicU32::new(0) }; ROOM],

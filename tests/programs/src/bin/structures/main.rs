@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The structures on per-vCPU words, against a sequential oracle: `structures STRUCTURE HOW MILLISECONDS`.
 //!
-//! STRUCTURE is `counter`, `histogram`, `stack` or `cache`. HOW is `threads` (64 of them, some
+//! STRUCTURE is `counter` (with a histogram beside it), `histogram` (`alone` only), `stack` or `cache`. HOW is `threads` (64 of them, some
 //! without registration), `pair` (one, and one that drains, each on a processor), `alarm` (and a handler that uses the structure on top of any instruction),
 //! `moved` (and all threads are moved from processor to processor), `fork` (8 threads, which fork
 //! in that handler) or `alone` (what each operation says, from one thread). With `refused ERRNO` the
@@ -36,7 +36,7 @@ fn main() -> i32 {
         ("cache", "alone") => alone::cache(),
         ("stack", "refused") => alone::refused(Target::Stack, number(3)),
         ("cache", "refused") => alone::refused(Target::Cache, number(3)),
-        ("counter" | "histogram", _) => counts::run(How::named(how), number(3)),
+        ("counter", _) => counts::run(How::named(how), number(3)),
         ("stack", _) => pointers::run(Target::Stack, How::named(how), number(3)),
         ("cache", _) => pointers::run(Target::Cache, How::named(how), number(3)),
         (other, _) => panic!("what is {other}?"),

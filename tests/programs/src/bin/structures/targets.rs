@@ -136,5 +136,5 @@ impl Target {
 }
 
 fn one(item: NonNull<Item>, taken: &mut Items) -> &[NonNull<Item>] {
-    core::slice::from_ref(taken[0].write(item))
+    slice::from_ref(taken[0].write(item))
 }
