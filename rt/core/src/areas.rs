@@ -116,7 +116,9 @@ pub unsafe fn start(tunables: &Tunables, declared_minimum: u64) {
         _ if !affinity.is_known() => GsMode::Unbounded,
         // SAFETY: one thread, by the caller's word. The kernel told how many CPUs there can be, and
         // there are as many areas (docs/decisions/0006).
-        _ => unsafe { gs_mode::switch_on(reservation.stride, process::found().fsgsbase) },
+        _ => unsafe {
+            gs_mode::switch_on(tunables.gs, reservation.stride, process::found().fsgsbase)
+        },
     };
     // SAFETY: by the caller's word.
     unsafe {
