@@ -51,6 +51,9 @@ pub use vcpu_core::pair::Pair;
 pub use vcpu_core::process::{Found, found};
 pub use vcpu_core::section::{Refused, Section};
 pub use vcpu_core::single::Single;
+pub use vcpu_core::structures::{
+    Cache, Chain, Counter, Histogram, Link, Node, NotPut, NotTaken, Snapshot, Stack,
+};
 pub use vcpu_core::value::{Integer, Value};
 pub use vcpu_core::{areas, gs_mode, process as vcpu_process, table, vcpu};
 pub use vcpu_core::{critical_section, field, per_vcpu};

@@ -3,7 +3,7 @@
 
 use core::cell::UnsafeCell;
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::{AtomicU64, Ordering};
 
 use vcpu_abi::Mode;
 
@@ -13,7 +13,7 @@ use crate::process::{self, Found};
 /// How often an aborted section is tried again. Then a locked operation on the last area ends it: a
 /// thread that is aborted without end (a debugger's single steps, a timer faster than the section)
 /// must not wait without end.
-const ATTEMPTS: u32 = 64;
+pub(crate) const ATTEMPTS: u32 = 64;
 
 /// How per-vCPU words are reached in this process. It is settled before the first object exists and
 /// never changes.
@@ -262,29 +262,37 @@ pub fn shared_area_offset(found: &Found) -> usize {
 /// A lock that is only tried, never waited for. A holder that a fork left behind in the parent does
 /// not hold it in the child.
 #[repr(transparent)]
-pub struct TryLock(AtomicU32);
+pub struct TryLock(AtomicU64);
 
 impl TryLock {
     /// Nobody holds it. All bytes zero, as in a fresh object.
     pub const fn new() -> Self {
-        Self(AtomicU32::new(0))
+        Self(AtomicU64::new(0))
     }
 
     /// Runs `action` while nobody else does so under this lock; `None` where somebody does.
     pub fn attempt<O>(&self, action: impl FnOnce() -> O) -> Option<O> {
-        let generation = crate::generation::current();
+        let mine = holder();
         let seen = self.0.load(Ordering::Relaxed);
-        if seen == generation {
+        // A lock of another process was inherited, and its holder was not, unless it is this
+        // very thread, which forked in a signal handler on top of its `action`.
+        let is_held = seen >> 32 == mine >> 32 || seen as u32 == mine as u32;
+        if seen != 0 && is_held {
             return None;
         }
         let (success, failure) = (Ordering::Acquire, Ordering::Relaxed);
-        self.0
-            .compare_exchange(seen, generation, success, failure)
-            .ok()?;
+        self.0.compare_exchange(seen, mine, success, failure).ok()?;
         let output = action();
         self.0.store(0, Ordering::Release);
         Some(output)
     }
+}
+
+/// The process's generation, and of the thread as much of its thread pointer (blocks are aligned to 64 at least)
+/// as tells it from the others.
+fn holder() -> u64 {
+    let thread = (arch::thread_pointer() >> 6) as u32;
+    u64::from(crate::generation::current()) << 32 | u64::from(thread)
 }
 
 impl Default for TryLock {

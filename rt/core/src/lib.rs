@@ -23,6 +23,7 @@ pub mod report;
 pub mod rseq;
 pub mod section;
 pub mod single;
+pub mod structures;
 pub mod table;
 pub mod topology;
 pub mod tunables;

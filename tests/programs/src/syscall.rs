@@ -2,6 +2,7 @@
 //! System calls, raw.
 
 use core::arch::asm;
+use core::time::Duration;
 
 use linux_raw_sys::general as nr;
 
@@ -29,6 +30,16 @@ pub fn getpid() -> usize {
 /// The thread's id.
 pub fn gettid() -> usize {
     integers(nr::__NR_gettid, [0; 3]).unwrap_or(0)
+}
+
+/// CLOCK_MONOTONIC, since some start.
+pub fn monotonic() -> Duration {
+    let mut now = [0_u64; 2];
+    let place = now.as_mut_ptr().expose_provenance();
+    let arguments = [nr::CLOCK_MONOTONIC as usize, place, 0, 0];
+    // SAFETY: the kernel writes seconds and nanoseconds, two words.
+    unsafe { syscall(nr::__NR_clock_gettime, arguments) }.expect("every kernel has this clock");
+    Duration::new(now[0], now[1] as u32)
 }
 
 /// Gives up the processor.

@@ -16,18 +16,24 @@ mod set_rseq_cs;
 #[path = "x86_64/set_rseq_cs_relative.rs"]
 mod set_rseq_cs;
 
+#[path = "x86_64/cache.rs"]
+mod cache;
 #[path = "x86_64/critical_section.rs"]
 mod critical_section;
 #[path = "x86_64/pair.rs"]
 mod pair;
+#[path = "x86_64/stack.rs"]
+mod stack;
 #[path = "x86_64/update.rs"]
 mod update;
 #[path = "x86_64/words.rs"]
 mod words;
 
+pub use cache::*;
 #[doc(hidden)]
 pub use critical_section::check_section;
 pub use pair::{compare_exchange_pair, has_cmpxchg16b};
+pub use stack::*;
 pub use update::Raw;
 pub use words::*;
 

@@ -1,0 +1,301 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Critical sections of [`crate::structures::Cache`]: an array of pointers per class and area.
+//!
+//! For each class an area has three words, all addresses: `current` (behind the last item), and at
+//! `8 * CLASSES` and `16 * CLASSES` bytes from it `end` and `begin` of the array. Sections write
+//! `current` only. Whoever stops them writes `end` and `begin`, so that the comparisons that a push and
+//! a pop make anyway fail: no instruction is spent on a flag.
+//!
+//! The sections of single items are the fast path, and tell by one register or a jump whether they
+//! committed. Those of many items tell what was in the way, and do for single items what the fast
+//! path could not.
+
+use core::ptr::NonNull;
+
+use super::MM_CID;
+use crate::access::Access;
+use crate::critical_section;
+
+/// Puts `item` behind the last one, and tells whether it did: not where the array is full or
+/// stopped, after an abort, nor in a thread without a valid mm_cid.
+///
+/// # Safety
+/// `current` is the word of a class in vCPU 0's copy of a cache with so many classes. `%fs` points to a
+/// thread block of vcpu-rt.
+#[inline(always)]
+pub unsafe fn cache_push<const CLASSES: usize>(
+    current: NonNull<u64>,
+    item: u64,
+    access: Access,
+) -> bool {
+    // SAFETY: memory is touched at rseq_cs, at the copy's words and, below `end`, at its array. The
+    // slot behind the last item belongs to nobody until the commit. One addition, and then addresses in
+    // one register, are faster than three of two.
+    unsafe {
+        critical_section!(
+            code: [
+                "mov {word:e}, fs:[{id}]",
+                "cmp {word:e}, {bound:e}",
+                "jae {missed}",
+                "shl {word}, cl",
+                "add {word}, {current}",
+                "mov {slot}, [{word}]",
+                "cmp {slot}, [{word} + {end}]",
+                "jae {missed}",
+                "mov [{slot}], {item}",
+                "add {slot}, 8",
+            ],
+            commit: "mov [{word}], {slot}",
+            abort: ["jmp {missed}"],
+            word = out(reg) _,
+            slot = out(reg) _,
+            id = const MM_CID,
+            end = const 8 * CLASSES,
+            current = in(reg) current.as_ptr(),
+            item = in(reg) item,
+            bound = in(reg) access.bound(),
+            in("ecx") access.shift(),
+            missed = label { return false },
+        )
+    }
+    true
+}
+
+/// As [`cache_push`] where the kernel loads the GS base. `first` is `current` of class 0.
+///
+/// # Safety
+/// As for [`cache_push`]; `class` is below `CLASSES`, and the GS mode is on.
+#[inline(always)]
+pub unsafe fn cache_push_gs<const CLASSES: usize>(
+    first: NonNull<u64>,
+    class: usize,
+    item: u64,
+    bound: u32,
+) -> bool {
+    // SAFETY: as for `cache_push`. A thread that is not registered would not be restarted, so it is
+    // kept out by its mm_cid, all ones.
+    unsafe {
+        critical_section!(
+            code: [
+                "cmp dword ptr fs:[{id}], {bound:e}",
+                "jae {missed}",
+                "mov {slot}, gs:[{first} + 8 * {class}]",
+                "cmp {slot}, gs:[{first} + 8 * {class} + {end}]",
+                "jae {missed}",
+                "mov [{slot}], {item}",
+                "add {slot}, 8",
+            ],
+            commit: "mov gs:[{first} + 8 * {class}], {slot}",
+            abort: ["jmp {missed}"],
+            slot = out(reg) _,
+            id = const MM_CID,
+            end = const 8 * CLASSES,
+            first = in(reg) first.as_ptr(),
+            class = in(reg) class,
+            item = in(reg) item,
+            bound = in(reg) bound,
+            missed = label { return false },
+        )
+    }
+    true
+}
+
+/// Takes the last item. 0: none was taken, since there is none, or as [`cache_push`] fails.
+///
+/// # Safety
+/// As for [`cache_push`].
+#[inline(always)]
+pub unsafe fn cache_pop<const CLASSES: usize>(current: NonNull<u64>, access: Access) -> u64 {
+    let item: u64;
+    // SAFETY: as for `cache_push`; above `begin` there are items.
+    unsafe {
+        critical_section!(
+            code: [
+                "mov {word:e}, fs:[{id}]",
+                "cmp {word:e}, {bound:e}",
+                "jae 775f",
+                "shl {word}, cl",
+                "add {word}, {current}",
+                "mov {slot}, [{word}]",
+                "cmp {slot}, [{word} + {begin}]",
+                "jbe 775f",
+                "mov {item}, [{slot} - 8]",
+                "sub {slot}, 8",
+            ],
+            commit: "mov [{word}], {slot}",
+            abort: ["775:", "xor {item:e}, {item:e}", "jmp 772b"],
+            word = out(reg) _,
+            slot = out(reg) _,
+            item = out(reg) item,
+            id = const MM_CID,
+            begin = const 16 * CLASSES,
+            current = in(reg) current.as_ptr(),
+            bound = in(reg) access.bound(),
+            in("ecx") access.shift(),
+        )
+    }
+    item
+}
+
+/// As [`cache_pop`] where the kernel loads the GS base. `first` is `current` of class 0.
+///
+/// # Safety
+/// As for [`cache_push_gs`].
+#[inline(always)]
+pub unsafe fn cache_pop_gs<const CLASSES: usize>(
+    first: NonNull<u64>,
+    class: usize,
+    bound: u32,
+) -> u64 {
+    let item: u64;
+    // SAFETY: as for `cache_push_gs`; above `begin` there are items.
+    unsafe {
+        critical_section!(
+            code: [
+                "cmp dword ptr fs:[{id}], {bound:e}",
+                "jae 775f",
+                "mov {slot}, gs:[{first} + 8 * {class}]",
+                "cmp {slot}, gs:[{first} + 8 * {class} + {begin}]",
+                "jbe 775f",
+                "mov {item}, [{slot} - 8]",
+                "sub {slot}, 8",
+            ],
+            commit: "mov gs:[{first} + 8 * {class}], {slot}",
+            abort: ["775:", "xor {item:e}, {item:e}", "jmp 772b"],
+            slot = out(reg) _,
+            item = out(reg) item,
+            id = const MM_CID,
+            begin = const 16 * CLASSES,
+            first = in(reg) first.as_ptr(),
+            class = in(reg) class,
+            bound = in(reg) bound,
+        )
+    }
+    item
+}
+
+/// How one try to move many items ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moved {
+    /// So many items were moved, at least one.
+    Items(usize),
+    /// A comparison failed in the copy so many bytes from vCPU 0's.
+    Missed(usize),
+    /// It was aborted, or this thread has no valid id.
+    Refused,
+}
+
+impl Moved {
+    fn new(bytes: usize, index: usize) -> Self {
+        match (bytes, index) {
+            (0, usize::MAX) => Self::Refused,
+            (0, _) => Self::Missed(index),
+            _ => Self::Items(bytes / 8),
+        }
+    }
+}
+
+/// Puts items behind the last one, from the first of `items` on, as many as there is room for.
+///
+/// # Safety
+/// As for [`cache_push`], whichever id `ID` is of. `items` has at least one.
+#[inline(always)]
+pub unsafe fn cache_push_batch<const ID: usize, const CLASSES: usize>(
+    current: NonNull<u64>,
+    items: *const [u64],
+    access: Access,
+) -> Moved {
+    let (moved, index): (usize, usize);
+    // SAFETY: as for `cache_push`; what is behind the last item belongs to nobody until the commit.
+    unsafe {
+        critical_section!(
+            code: [
+                "mov {index:e}, fs:[{id}]",
+                "cmp {index:e}, {bound:e}",
+                "jae 775f",
+                "shl {index}, cl",
+                "mov {slot}, [{current} + {index}]",
+                "mov {moved}, [{current} + {index} + {end}]",
+                "sub {moved}, {slot}",
+                "jbe 776f",
+                "cmp {moved}, {bytes}",
+                "cmova {moved}, {bytes}",
+                "mov {left}, {moved}",
+                "20:",
+                "mov {item}, [{items} + {left} - 8]",
+                "mov [{slot} + {left} - 8], {item}",
+                "sub {left}, 8",
+                "jne 20b",
+                "add {slot}, {moved}",
+            ],
+            commit: "mov [{current} + {index}], {slot}",
+            abort: ["775:", "mov {index}, -1", "776:", "xor {moved:e}, {moved:e}", "jmp 772b"],
+            index = out(reg) index,
+            moved = out(reg) moved,
+            slot = out(reg) _,
+            left = out(reg) _,
+            item = out(reg) _,
+            id = const ID,
+            end = const 8 * CLASSES,
+            current = in(reg) current.as_ptr(),
+            items = in(reg) items.cast::<u64>(),
+            bytes = in(reg) 8 * items.len(),
+            bound = in(reg) access.bound(),
+            in("ecx") access.shift(),
+        )
+    }
+    Moved::new(moved, index)
+}
+
+/// Takes the last items, as many as `items` has room for, in the order in which they were put there.
+/// `items` may be written although none is taken.
+///
+/// # Safety
+/// As for [`cache_push_batch`]; `items` may be written.
+#[inline(always)]
+pub unsafe fn cache_pop_batch<const ID: usize, const CLASSES: usize>(
+    current: NonNull<u64>,
+    items: *mut [u64],
+    access: Access,
+) -> Moved {
+    let (moved, index): (usize, usize);
+    // SAFETY: as for `cache_push`; between `begin` and `current` there are items.
+    unsafe {
+        critical_section!(
+            code: [
+                "mov {index:e}, fs:[{id}]",
+                "cmp {index:e}, {bound:e}",
+                "jae 775f",
+                "shl {index}, cl",
+                "mov {slot}, [{current} + {index}]",
+                "mov {moved}, {slot}",
+                "sub {moved}, [{current} + {index} + {begin}]",
+                "jbe 776f",
+                "cmp {moved}, {bytes}",
+                "cmova {moved}, {bytes}",
+                "mov {left}, {moved}",
+                "sub {slot}, {moved}",
+                "20:",
+                "mov {item}, [{slot} + {left} - 8]",
+                "mov [{items} + {left} - 8], {item}",
+                "sub {left}, 8",
+                "jne 20b",
+            ],
+            commit: "mov [{current} + {index}], {slot}",
+            abort: ["775:", "mov {index}, -1", "776:", "xor {moved:e}, {moved:e}", "jmp 772b"],
+            index = out(reg) index,
+            moved = out(reg) moved,
+            slot = out(reg) _,
+            left = out(reg) _,
+            item = out(reg) _,
+            id = const ID,
+            begin = const 16 * CLASSES,
+            current = in(reg) current.as_ptr(),
+            items = in(reg) items.cast::<u64>(),
+            bytes = in(reg) 8 * items.len(),
+            bound = in(reg) access.bound(),
+            in("ecx") access.shift(),
+        )
+    }
+    Moved::new(moved, index)
+}
