@@ -4,6 +4,8 @@
 //! A ratio fails when it is above its bar times the upper end of its A/A interval; a count or a
 //! number of bytes has no such interval and fails above the bar. Lower is always better.
 
+mod aligned;
+mod data;
 mod disassembly;
 mod exec;
 mod increment;
@@ -12,6 +14,7 @@ mod reference;
 mod size;
 mod startup;
 mod statistics;
+mod subject;
 mod threads;
 
 use std::fs;
@@ -21,6 +24,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
+pub use self::data::run as data;
 use self::statistics::Ratio;
 
 /// One measured row.
@@ -87,7 +91,12 @@ pub fn foundation(json: Option<&Path>) -> Result<ExitCode> {
     rows.extend(threads::rows()?);
     rows.push(disassembly::mm_cid_row()?);
     rows.push(increment::row()?);
-    print(&rows);
+    finish(&rows, json)
+}
+
+/// Prints the rows, writes them where `json` says, and judges.
+fn finish(rows: &[Row], json: Option<&Path>) -> Result<ExitCode> {
+    print(rows);
     if let Some(path) = json {
         let list = Value::Array(rows.iter().map(Row::json).collect());
         let text = format!("{list:#}\n");

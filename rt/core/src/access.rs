@@ -2,6 +2,7 @@
 //! How per-vCPU words are reached, and what every operation does when its section does not commit.
 
 use core::cell::UnsafeCell;
+use core::mem::offset_of;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU64, Ordering};
 
@@ -91,10 +92,9 @@ impl Access {
     /// asked for once in a function or a loop, whatever operations that has, of however many objects.
     #[inline(always)]
     pub(crate) fn current() -> Self {
-        let bits = arch::access_bits();
         Self {
-            shift: bits as u32,
-            bound: (bits >> 32) as u32,
+            shift: arch::access_word::<{ offset_of!(Self, shift) }>(),
+            bound: arch::access_word::<{ offset_of!(Self, bound) }>(),
         }
     }
 

@@ -22,45 +22,51 @@
 #define LEAD 0
 #endif
 
-/* The empty assembly keeps the compiler from unrolling the loop. */
-#define LOOP_AT(name, offset, type, context, body)						\
+/* A body with loops, of which the first one is meant. */
+#define FUNCTION_AT(name, offset, type, context, rounds, body)					\
 	__attribute__((noinline)) void name##_at_##offset(type context, long rounds)		\
 	{											\
 		__asm__ volatile(".balign 64\n\t"						\
 				 ".fill (" #offset " + 64 - %c[lead]) %% 64, 1, 0x90"		\
 				 : "+r"(context), "+r"(rounds)					\
 				 : [lead] "i"(LEAD));						\
-		do {										\
-			body									\
-			__asm__ volatile("");							\
-		} while (--rounds);								\
+		body										\
 	}
 
-#define ALIGNED_LOOPS(name, type, context, body)						\
-	LOOP_AT(name, 0, type, context, body)							\
-	LOOP_AT(name, 8, type, context, body)							\
-	LOOP_AT(name, 16, type, context, body)							\
-	LOOP_AT(name, 24, type, context, body)							\
-	LOOP_AT(name, 32, type, context, body)							\
-	LOOP_AT(name, 40, type, context, body)							\
-	LOOP_AT(name, 48, type, context, body)							\
-	LOOP_AT(name, 56, type, context, body)							\
-	static void (*const name##_loops[LOOPS])(type, long) = {				\
+#define ALIGNED_FUNCTIONS(name, type, context, rounds, body)					\
+	FUNCTION_AT(name, 0, type, context, rounds, body)					\
+	FUNCTION_AT(name, 8, type, context, rounds, body)					\
+	FUNCTION_AT(name, 16, type, context, rounds, body)					\
+	FUNCTION_AT(name, 24, type, context, rounds, body)					\
+	FUNCTION_AT(name, 32, type, context, rounds, body)					\
+	FUNCTION_AT(name, 40, type, context, rounds, body)					\
+	FUNCTION_AT(name, 48, type, context, rounds, body)					\
+	FUNCTION_AT(name, 56, type, context, rounds, body)					\
+	static void (*const name##_functions[LOOPS])(type, long) = {				\
 		name##_at_0,  name##_at_8,  name##_at_16, name##_at_24,				\
 		name##_at_32, name##_at_40, name##_at_48, name##_at_56,				\
 	}
 
-/* Runs each loop once, and then as often as there are samples. */
-#define PRINT_SAMPLES(name, context, samples, rounds, operations)				\
+/* The empty assembly keeps the compiler from unrolling the loop. */
+#define ALIGNED_LOOPS(name, type, context, body)						\
+	ALIGNED_FUNCTIONS(name, type, context, rounds, do {					\
+		body										\
+		__asm__ volatile("");								\
+	} while (--rounds);)
+
+/* Takes a sample of each function that does not count, and then the others. */
+#define PRINT_SAMPLES(name, context, samples, calls, rounds)					\
 	do {											\
-		for (int loop = 0; loop < LOOPS; loop++) {					\
-			name##_loops[loop](context, rounds);					\
-			for (int sample = 0; sample < (samples); sample++) {			\
+		for (int function = 0; function < LOOPS; function++) {				\
+			for (int sample = 0; sample <= (samples); sample++) {			\
 				const double start = nanoseconds();				\
+				double time;							\
 												\
-				name##_loops[loop](context, rounds);				\
-				printf("%.4f ", (nanoseconds() - start) /			\
-							((double)(rounds) * (operations)));	\
+				for (int call = 0; call < (calls); call++)			\
+					name##_functions[function](context, rounds);		\
+				time = nanoseconds() - start;					\
+				if (sample)							\
+					printf("%.4f ", time / ((double)(calls) * (rounds)));	\
 			}									\
 			printf("\n");								\
 		}										\

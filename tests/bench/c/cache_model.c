@@ -109,22 +109,20 @@ static inline __attribute__((always_inline)) void *pop(char *base, size_t class)
 }
 
 #define BATCH 32
-#define ROUNDS 2000L
+#define OPERATIONS 32000
 
 /* Pushes one item as often as `count` says, and pops as often. */
 #define PUSH_AND_POP(count, class_of)								\
-	for (size_t number = 0; number < (count); number++) {					\
-		push(base, class_of(number), slabs);						\
-		__asm__ volatile("");								\
-	}											\
-	for (size_t number = 0; number < (count); number++)					\
+	for (size_t number = 0; number < (size_t)(count); number++)				\
+		push(base, class_of(number), base);						\
+	for (size_t number = 0; number < (size_t)(count); number++)				\
 		__asm__ volatile("" : : "r"(pop(base, class_of(number))));
 
 #define ONE_CLASS(number) 0
 #define OWN_CLASS(number) (number)
 
-ALIGNED_LOOPS(batch, char *, base, PUSH_AND_POP(BATCH, ONE_CLASS));
-ALIGNED_LOOPS(classes, char *, base, PUSH_AND_POP(CLASSES, OWN_CLASS));
+ALIGNED_FUNCTIONS(batch, char *, base, count, PUSH_AND_POP(count, ONE_CLASS));
+ALIGNED_FUNCTIONS(classes, char *, base, count, PUSH_AND_POP(count, OWN_CLASS));
 
 /* Items come back in the order that is wanted, and the classes are empty afterwards. */
 static void check(void)
@@ -148,9 +146,9 @@ int main(int count, char **arguments)
 	start();
 	check();
 	if (strcmp(arguments[1], "batch") == 0)
-		PRINT_SAMPLES(batch, slabs, SAMPLES, ROUNDS, BATCH);
+		PRINT_SAMPLES(batch, slabs, SAMPLES, OPERATIONS / BATCH, BATCH);
 	else if (strcmp(arguments[1], "classes") == 0)
-		PRINT_SAMPLES(classes, slabs, SAMPLES, 2 * ROUNDS, CLASSES);
+		PRINT_SAMPLES(classes, slabs, SAMPLES, OPERATIONS / CLASSES, CLASSES);
 	else
 		return 1;
 	check();

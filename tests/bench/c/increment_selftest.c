@@ -41,7 +41,7 @@ int main(void)
 		fprintf(stderr, "rseq with mm_cid is needed\n");
 		return 1;
 	}
-	PRINT_SAMPLES(increment, counters, SAMPLES, INCREMENTS, 1);
+	PRINT_SAMPLES(increment, counters, SAMPLES, 1, INCREMENTS);
 	for (vcpu = 0; vcpu < CPU_SETSIZE; vcpu++)
 		sum += counters[vcpu].value;
 	if (sum != (intptr_t)LOOPS * (1 + SAMPLES) * INCREMENTS) {

@@ -4,8 +4,8 @@
 use std::fs;
 use std::path::Path;
 
-use anyhow::{Context, Result, bail, ensure};
-use iced_x86::{Code, Decoder, DecoderOptions, FlowControl, Instruction};
+use anyhow::{Context, Result, ensure};
+use iced_x86::{Code, Decoder, DecoderOptions, FlowControl, Instruction, Register};
 use object::{Object, ObjectSection, ObjectSymbol};
 
 use super::Row;
@@ -40,8 +40,40 @@ pub struct Loop {
     pub instructions: Vec<Instruction>,
 }
 
-/// The outermost loop of a function: the one that begins first.
-pub fn outer_loop(program: &Path, name: &str) -> Result<Loop> {
+/// Which of a function's loops is meant: where the mode is asked for before the loop, the compiler makes
+/// one for each.
+#[derive(Clone, Copy)]
+pub enum Kind {
+    /// The first one.
+    Any,
+    /// It has `%gs:` operands.
+    Gs,
+    /// It has a critical section, and no `%gs:` operands.
+    Section,
+    /// It has a locked instruction, and no critical section.
+    Locked,
+}
+
+impl Kind {
+    fn is_of(self, instructions: &[Instruction]) -> bool {
+        let has = |segment| {
+            instructions
+                .iter()
+                .any(|instruction| instruction.segment_prefix() == segment)
+        };
+        let is_locked = instructions.iter().any(Instruction::has_lock_prefix);
+        match self {
+            Self::Any => true,
+            Self::Gs => has(Register::GS),
+            Self::Section => has(Register::FS) && !has(Register::GS) && !is_locked,
+            Self::Locked => is_locked && !has(Register::FS) && !has(Register::GS),
+        }
+    }
+}
+
+/// The innermost loops of a function that are of a kind, in the order in which they begin; at least
+/// one.
+pub fn loops(program: &Path, name: &str, kind: Kind) -> Result<Vec<Loop>> {
     let code = function(program, name)?;
     let mut heads: Vec<u64> = code
         .iter()
@@ -49,15 +81,31 @@ pub fn outer_loop(program: &Path, name: &str) -> Result<Loop> {
         .map(Instruction::near_branch_target)
         .collect();
     heads.sort_unstable();
-    for head in heads {
-        if let Some(instructions) = round(&code, head) {
-            return Ok(Loop {
-                offset: head % 64,
-                instructions,
-            });
-        }
-    }
-    bail!("{name} of {} has no loop", program.display())
+    heads.dedup();
+    let rounds: Vec<(u64, Vec<Instruction>)> = heads
+        .iter()
+        .filter_map(|&head| Some((head, round(&code, head)?)))
+        .collect();
+    let is_inner = |instructions: &[Instruction]| {
+        let inside = &instructions[1..];
+        !rounds
+            .iter()
+            .any(|(head, _)| inside.iter().any(|instruction| instruction.ip() == *head))
+    };
+    let loops: Vec<Loop> = rounds
+        .iter()
+        .filter(|(_, instructions)| kind.is_of(instructions) && is_inner(instructions))
+        .map(|(head, instructions)| Loop {
+            offset: head % 64,
+            instructions: instructions.clone(),
+        })
+        .collect();
+    ensure!(
+        !loops.is_empty(),
+        "{name} of {} has no such loop",
+        program.display()
+    );
+    Ok(loops)
 }
 
 /// Follows the code from `head` until it branches back there; `None` when it does not.
@@ -74,6 +122,7 @@ fn round(code: &[Instruction], head: u64) -> Option<Vec<Instruction>> {
         }
         address = match instruction.flow_control() {
             FlowControl::UnconditionalBranch => instruction.near_branch_target(),
+            FlowControl::Return => return None,
             _ => instruction.next_ip(),
         };
     }

@@ -8,31 +8,48 @@ use crate::nanoseconds;
 /// Places: 0, 8, .. 56 bytes into the line.
 pub const LOOPS: usize = 8;
 
-/// An array of eight functions `extern "C" fn(CONTEXT, u32)`, whose loops run `$body` as often as
-/// the second argument says and begin 0, 8, .. 56 bytes into a 64-byte line. Their symbols are
+/// An array of eight functions `extern "C" fn(CONTEXT, u32)`, which run `$body` as often as the second
+/// argument says, in a loop that begins 0, 8, .. 56 bytes into a 64-byte line. Their symbols are
 /// `$name` followed by `_at_0`, `_at_8`, .. `_at_56`.
-///
-/// The bytes between the padding and the loop are the compiler's business: the benchmark builds
-/// without, looks, and builds again with what it saw in the environment variable
-/// `VCPU_RT_BENCH_LEAD_` with the name behind it.
 #[macro_export]
 macro_rules! aligned_loops {
     ($name:literal, |$context:ident: $type:ty| $body:expr) => {
+        $crate::aligned_functions!($name, |$context: $type, rounds| {
+            for _ in 0..rounds {
+                $body;
+                // SAFETY: does nothing. It keeps the compiler from unrolling the loop, which it does
+                // with some bodies and not with others.
+                unsafe { ::core::arch::asm!("", options(nomem, nostack, preserves_flags)) };
+            }
+        })
+    };
+}
+
+/// The same with a `$body` that has the loops, of which the first one is meant.
+///
+/// The bytes between the padding and that loop are the compiler's business: the benchmark builds
+/// without, looks, and builds again with what it saw in the environment variable
+/// `VCPU_RT_BENCH_LEAD_` with the name behind it.
+#[macro_export]
+macro_rules! aligned_functions {
+    ($name:literal, |$context:ident: $type:ty, $rounds:ident| $body:expr) => {
         [
-            $crate::aligned_loops!(@at $name, 0, $context, $type, $body),
-            $crate::aligned_loops!(@at $name, 8, $context, $type, $body),
-            $crate::aligned_loops!(@at $name, 16, $context, $type, $body),
-            $crate::aligned_loops!(@at $name, 24, $context, $type, $body),
-            $crate::aligned_loops!(@at $name, 32, $context, $type, $body),
-            $crate::aligned_loops!(@at $name, 40, $context, $type, $body),
-            $crate::aligned_loops!(@at $name, 48, $context, $type, $body),
-            $crate::aligned_loops!(@at $name, 56, $context, $type, $body),
+            $crate::aligned_functions!(@at $name, 0, $context, $type, $rounds, $body),
+            $crate::aligned_functions!(@at $name, 8, $context, $type, $rounds, $body),
+            $crate::aligned_functions!(@at $name, 16, $context, $type, $rounds, $body),
+            $crate::aligned_functions!(@at $name, 24, $context, $type, $rounds, $body),
+            $crate::aligned_functions!(@at $name, 32, $context, $type, $rounds, $body),
+            $crate::aligned_functions!(@at $name, 40, $context, $type, $rounds, $body),
+            $crate::aligned_functions!(@at $name, 48, $context, $type, $rounds, $body),
+            $crate::aligned_functions!(@at $name, 56, $context, $type, $rounds, $body),
         ]
     };
-    (@at $name:literal, $offset:literal, $context:ident, $type:ty, $body:expr) => {{
+    (
+        @at $name:literal, $offset:literal, $context:ident, $type:ty, $rounds:ident, $body:expr
+    ) => {{
         #[unsafe(export_name = concat!($name, "_at_", $offset))]
         #[inline(never)]
-        extern "C" fn at($context: $type, rounds: u32) {
+        extern "C" fn at($context: $type, $rounds: u32) {
             const LEAD: usize =
                 $crate::lead(option_env!(concat!("VCPU_RT_BENCH_LEAD_", $name)));
             // SAFETY: padding that does nothing.
@@ -44,12 +61,7 @@ macro_rules! aligned_loops {
                     options(nomem, nostack, preserves_flags),
                 );
             }
-            for _ in 0..rounds {
-                $body;
-                // SAFETY: does nothing. It keeps the compiler from unrolling the loop, which it does
-                // with some bodies and not with others.
-                unsafe { ::core::arch::asm!("", options(nomem, nostack, preserves_flags)) };
-            }
+            $body
         }
         at as extern "C" fn($type, u32)
     }};
@@ -67,31 +79,43 @@ pub const fn lead(text: Option<&str>) -> usize {
 /// How much is measured.
 #[derive(Clone, Copy)]
 pub struct Samples {
-    /// Samples of each loop.
+    /// Samples of each function.
     pub samples: u32,
-    /// Rounds of the loop in a sample.
+    /// Calls of the function in a sample.
+    pub calls: u32,
+    /// What it is told.
     pub rounds: u32,
     /// Operations in a round.
     pub operations: u32,
 }
 
 impl Samples {
-    /// Operations of all loops together, the rounds that come before the samples included.
+    /// Operations of all functions together, the calls that come before the samples included.
     pub fn total(self) -> u64 {
-        LOOPS as u64 * u64::from((1 + self.samples) * self.rounds * self.operations)
+        let sample = u64::from(self.calls * self.rounds * self.operations);
+        LOOPS as u64 * u64::from(1 + self.samples) * sample
     }
 }
 
-/// Runs each loop once, and then as often as there are samples; prints nanoseconds an operation: a
-/// line for each loop, a column for each sample.
-pub fn print_samples<C: Copy>(loops: [extern "C" fn(C, u32); LOOPS], context: C, samples: Samples) {
-    let operations = f64::from(samples.rounds) * f64::from(samples.operations);
-    for run in loops {
-        run(context, samples.rounds);
-        for _ in 0..samples.samples {
+/// Takes a sample of each function that does not count, and then the others; prints nanoseconds an
+/// operation: a line for each function, a column for each sample.
+pub fn print_samples<C: Copy>(
+    functions: [extern "C" fn(C, u32); LOOPS],
+    context: C,
+    samples: Samples,
+) {
+    let operations = f64::from(samples.calls * samples.rounds * samples.operations);
+    for run in functions {
+        let sample = || {
             let start = nanoseconds();
-            run(context, samples.rounds);
-            print!("{:.4} ", (nanoseconds() - start) / operations);
+            for _ in 0..samples.calls {
+                run(context, samples.rounds);
+            }
+            (nanoseconds() - start) / operations
+        };
+        sample();
+        for _ in 0..samples.samples {
+            print!("{:.4} ", sample());
         }
         println!("");
     }

@@ -12,7 +12,7 @@ use core::hint::assert_unchecked;
 use core::ptr::NonNull;
 
 use vcpu_bench_programs::{
-    Samples, aligned_loops, expect_mode, print_samples, run_on_a_vcpu, word,
+    Samples, aligned_functions, expect_mode, print_samples, run_on_a_vcpu, word,
 };
 use vcpu_rt::{Cache, PerVcpu};
 
@@ -36,32 +36,18 @@ static ITEM: u64 = 0;
 macro_rules! push_and_pop {
     ($cache:ident, $count:ident, $class_of:expr) => {{
         let item = NonNull::from(&ITEM);
-        let count = at_most::<$count>();
-        for number in 0..count {
+        for number in 0..$count as usize {
             if $cache.push($class_of(number), item).is_err() {
                 fail();
             }
         }
-        for number in 0..count {
+        for number in 0..$count as usize {
             match $cache.pop($class_of(number)) {
                 Ok(item) => use_it(item),
                 Err(_) => fail(),
             }
         }
     }};
-}
-
-/// `COUNT`, of which the compiler does not know more than that it is not larger: so it unrolls nothing,
-/// and no class needs a check.
-#[inline(always)]
-fn at_most<const COUNT: usize>() -> usize {
-    let count;
-    // SAFETY: moves a number.
-    unsafe {
-        asm!("mov {:e}, {}", out(reg) count, const COUNT, options(nomem, nostack, preserves_flags));
-        assert_unchecked(count <= COUNT);
-    }
-    count
 }
 
 #[inline(always)]
@@ -77,19 +63,21 @@ fn fail() -> ! {
 
 fn main() {
     expect_mode(word(1));
-    let (loops, rounds, operations): ([extern "C" fn(&PerVcpu<Items>, u32); 8], _, _) = match word(2) {
+    let (functions, count): ([extern "C" fn(&PerVcpu<Items>, u32); 8], _) = match word(2) {
         "batch" => (
-            aligned_loops!("batch", |cache: &PerVcpu<Items>| push_and_pop!(cache, BATCH, |_| 0)),
-            2000,
+            aligned_functions!("batch", |cache: &PerVcpu<Items>, count| push_and_pop!(
+                cache,
+                count,
+                |_| 0
+            )),
             BATCH,
         ),
         "classes" => (
-            aligned_loops!("classes", |cache: &PerVcpu<Items>| push_and_pop!(
-                cache,
-                CLASSES,
-                |number| number
-            )),
-            4000,
+            aligned_functions!("classes", |cache: &PerVcpu<Items>, count| {
+                // SAFETY: it is called with their number, which spares checks of each class.
+                unsafe { assert_unchecked(count as usize <= CLASSES) };
+                push_and_pop!(cache, count, |number| number)
+            }),
             CLASSES,
         ),
         _ => panic!("there is no such loop"),
@@ -100,12 +88,13 @@ fn main() {
     };
     let samples = Samples {
         samples: 9,
-        rounds,
-        operations: operations as u32,
+        calls: (32_000 / count) as u32,
+        rounds: count as u32,
+        operations: 1,
     };
     run_on_a_vcpu(|| {
         check(&cache);
-        print_samples(loops, &cache, samples);
+        print_samples(functions, &cache, samples);
         check(&cache);
     });
 }

@@ -93,11 +93,14 @@ macro_rules! on_sixteen {
     };
 }
 
-fn increment_each(lines: &PerVcpu<[Line; 16]>) {
-    for index in 0..16 {
-        let line = lines.at(index);
-        field!(line, word).inc();
-    }
+/// The public function on each of 16 elements.
+macro_rules! increment_allocated {
+    ($lines:expr; $($index:literal)+) => {{
+        $(
+            let line = $lines.at($index);
+            field!(line, word).inc();
+        )+
+    }};
 }
 
 type Loops = [extern "C" fn(&Words, u32); 8];
@@ -150,9 +153,9 @@ fn loops(name: &str) -> (Loops, u32) {
             16,
         ),
         "allocated_16words" => (
-            aligned_loops!("allocated_16words", |words: &Words| increment_each(
-                &words.sixteen
-            )),
+            aligned_loops!("allocated_16words", |words: &Words| {
+                increment_allocated!(words.sixteen; 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15)
+            }),
             16,
         ),
         "declared_16words" => (
@@ -169,6 +172,7 @@ fn main() {
     let (loops, operations) = loops(name);
     let samples = Samples {
         samples: 15,
+        calls: 1,
         rounds: 60_000 / operations,
         operations,
     };

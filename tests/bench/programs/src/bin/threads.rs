@@ -45,7 +45,8 @@ impl Race {
             thread::yield_now();
         }
         let counted = increment();
-        self.end.fetch_max(nanoseconds().to_bits(), Ordering::AcqRel);
+        self.end
+            .fetch_max(nanoseconds().to_bits(), Ordering::AcqRel);
         self.counted.fetch_add(counted, Ordering::AcqRel);
     }
 
