@@ -47,6 +47,7 @@ pub use vcpu_core::arch::syscall;
 pub use vcpu_core::declared::Declared;
 pub use vcpu_core::fence::fence;
 pub use vcpu_core::object::{Local, Object, Part, PerVcpu};
+pub use vcpu_core::own_section::Parts;
 pub use vcpu_core::pair::Pair;
 pub use vcpu_core::process::{Found, found};
 pub use vcpu_core::section::{Refused, Section};

@@ -9,6 +9,9 @@ use vcpu_core::arch::rseq_field;
 
 use crate::block::ThreadBlock;
 
+/// Distances from `%fs` of the fields that critical sections use, and what precedes an abort handler.
+pub use vcpu_core::arch::{CPU_ID, MM_CID, RSEQ_CS, SIGNATURE};
+
 /// The CPU that the thread runs on; `u32::MAX` while it is not registered.
 #[inline(always)]
 pub fn cpu_id() -> u32 {

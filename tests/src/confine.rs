@@ -180,3 +180,11 @@ pub fn rseq_auxv() -> (u64, u64) {
         )
     }
 }
+
+/// What a case needs that looks at single pages of a process (CONFIG_PROC_PAGE_MONITOR).
+pub fn kernel_shows_pages() -> Result<(), String> {
+    for path in ["/proc/self/pagemap", "/proc/self/smaps_rollup"] {
+        std::fs::File::open(path).map_err(|error| format!("{path}: {error}"))?;
+    }
+    Ok(())
+}

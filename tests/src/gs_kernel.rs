@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use vcpu_abi::{GS_INDEX_MODE_MM_VCPU, PR_GET_GS_MODE, PR_SET_GS_MODE, PrctlSetGsMode};
 
+use crate::auxv;
 use crate::run::{Outcome, Run};
 use crate::tracer::{Call, Tracee, Verdict};
 
@@ -175,21 +176,9 @@ fn start_is_over(call: Call) -> Verdict {
     }
 }
 
-/// Clears the bit in the auxiliary vector on the initial stack: argc, argv, a null, envp, a null,
-/// then pairs (psABI).
+/// Clears the bit in the auxiliary vector.
 fn hide_fsgsbase(tracee: &Tracee, stack: u64) -> io::Result<()> {
-    let word = |address| tracee.read::<8>(address).map(u64::from_ne_bytes);
-    let mut place = stack + 8 * (word(stack)? + 2);
-    while word(place)? != 0 {
-        place += 8;
-    }
-    place += 8;
-    while word(place)? != libc::AT_HWCAP2 {
-        if word(place)? == libc::AT_NULL {
-            return Err(io::Error::other("no AT_HWCAP2"));
-        }
-        place += 16;
-    }
-    let bits = word(place + 8)? & !(1 << 1);
-    tracee.write(place + 8, &bits.to_ne_bytes())
+    let place = auxv::entry(tracee, stack, libc::AT_HWCAP2)? + 8;
+    let bits = u64::from_ne_bytes(tracee.read(place)?) & !(1 << 1);
+    tracee.write(place, &bits.to_ne_bytes())
 }

@@ -66,6 +66,8 @@ pub const PASSED: i32 = 93;
 
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
+const TEST_PROGRAMS: &str = "vcpu-test-programs";
+
 /// The examples, each a package of its name; every other program is of the package of programs
 /// that exist for the tests.
 const EXAMPLES: [&str; 3] = ["hello", "histogram", "c-consumer"];
@@ -121,24 +123,48 @@ impl Form {
     /// The path of the program `name` in this form. Its package is built once per test process;
     /// the error is cargo's.
     pub fn program(self, name: &str) -> Result<PathBuf, String> {
+        let package = EXAMPLES.into_iter().find(|example| *example == name);
+        let package = package.unwrap_or(TEST_PROGRAMS);
+        self.built(self.to_string(), package, name, &[])
+    }
+
+    /// The path of one of the test programs that need the runtime's feature `test-hooks`, which no
+    /// other program has.
+    pub fn hooked_program(self, name: &'static str) -> Result<PathBuf, String> {
+        let options = ["--features", "test-hooks", "--bin", name];
+        self.built(format!("{self}-hooked"), name, name, &options)
+    }
+
+    /// `what` is a package, or with `options` a program, built once into `directory`.
+    fn built(
+        self,
+        directory: String,
+        what: &'static str,
+        name: &str,
+        options: &[&str],
+    ) -> Result<PathBuf, String> {
         /// What one build came to; the lock is held by the thread that builds.
         type Built = Arc<OnceLock<Result<PathBuf, String>>>;
         static BUILDS: Mutex<BTreeMap<(String, &str), Built>> = Mutex::new(BTreeMap::new());
-        let package = EXAMPLES.into_iter().find(|example| *example == name);
-        let package = package.unwrap_or("vcpu-test-programs");
         let built = {
             let mut builds = BUILDS.lock().map_err(|error| error.to_string())?;
-            Arc::clone(builds.entry((self.to_string(), package)).or_default())
+            Arc::clone(builds.entry((directory.clone(), what)).or_default())
         };
-        let directory = built.get_or_init(|| self.build(package)).clone()?;
-        Ok(directory.join(name))
+        let package = if options.is_empty() {
+            what
+        } else {
+            TEST_PROGRAMS
+        };
+        let build = || self.build(&directory, package, options);
+        Ok(built.get_or_init(build).clone()?.join(name))
     }
 
-    fn build(self, package: &str) -> Result<PathBuf, String> {
-        let directory = target_directory()?.join("forms").join(self.to_string());
+    fn build(self, directory: &str, package: &str, options: &[&str]) -> Result<PathBuf, String> {
+        let directory = target_directory()?.join("forms").join(directory);
         let mut command = cargo();
         command.args(["build", "--offline", "--quiet", "--target", TARGET]);
         command.args(["--profile", self.profile_name(), "--package", package]);
+        command.args(options);
         command.arg("--target-dir").arg(&directory);
         command.env(
             "CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS",

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A tracer (ptrace(2)) of a program's start: it sees each system call, may answer it in the
-//! kernel's place, and may change registers and memory.
+//! A tracer (ptrace(2)): of a program's start, where it sees each system call, may answer it in the
+//! kernel's place, and may change registers and memory; or as a debugger, by breakpoints and steps.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Error};
+use std::io::{self, Error, ErrorKind};
 use std::mem::zeroed;
 use std::os::unix::fs::FileExt;
 use std::ptr::{null_mut, without_provenance_mut};
@@ -56,35 +56,40 @@ impl Run {
         at_exec: impl FnOnce(&Tracee) -> io::Result<()> + 'static,
         at_call: impl FnMut(&Tracee, Call) -> io::Result<Verdict> + 'static,
     ) -> Self {
+        self.traced_from_exec(move |tracee| watch(tracee, at_exec, at_call))
+    }
+
+    /// Has the program debugged: `session` sees it before its first instruction, and decides alone
+    /// when it goes on. It is left to itself afterwards.
+    pub fn debugged(self, session: impl FnOnce(&Tracee) -> io::Result<()> + 'static) -> Self {
+        self.traced_from_exec(move |tracee| match session(tracee) {
+            Ok(()) => tracee.detach(),
+            // It ended meanwhile: how is in its outcome.
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(()),
+            Err(error) => Err(error),
+        })
+    }
+
+    fn traced_from_exec(self, session: impl FnOnce(&Tracee) -> io::Result<()> + 'static) -> Self {
         // SAFETY: one system call.
         let run = unsafe { self.before_exec(|| request(libc::PTRACE_TRACEME, 0, 0, null_mut())) };
-        run.supervised(move |process| watch(process, at_exec, at_call))
+        run.supervised(move |process| session(&Tracee::at_exec(process)?))
     }
 }
 
 /// Follows the program until it is left to itself or ends.
 fn watch(
-    process: pid_t,
+    tracee: &Tracee,
     at_exec: impl FnOnce(&Tracee) -> io::Result<()>,
     mut at_call: impl FnMut(&Tracee, Call) -> io::Result<Verdict>,
 ) -> io::Result<()> {
-    const OPTIONS: c_int =
-        libc::PTRACE_O_TRACESYSGOOD | libc::PTRACE_O_TRACEEXIT | libc::PTRACE_O_EXITKILL;
-    wait(process)?;
-    let options = without_provenance_mut(OPTIONS.cast_unsigned() as usize);
-    request(libc::PTRACE_SETOPTIONS, process, 0, options)?;
-    let memory = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open(format!("/proc/{process}/mem"))?;
-    let tracee = Tracee { process, memory };
-    at_exec(&tracee)?;
+    at_exec(tracee)?;
     loop {
         if let Stop::Exit = tracee.to_next_call()? {
             return tracee.detach();
         }
         let call = tracee.call()?;
-        let verdict = at_call(&tracee, call)?;
+        let verdict = at_call(tracee, call)?;
         match verdict {
             Verdict::Leave => return tracee.detach(),
             Verdict::Make => {}
@@ -107,6 +112,46 @@ fn watch(
 }
 
 impl Tracee {
+    /// A child that asked to be traced, at its exec.
+    fn at_exec(process: pid_t) -> io::Result<Self> {
+        const OPTIONS: c_int =
+            libc::PTRACE_O_TRACESYSGOOD | libc::PTRACE_O_TRACEEXIT | libc::PTRACE_O_EXITKILL;
+        wait(process)?;
+        let options = without_provenance_mut(OPTIONS.cast_unsigned() as usize);
+        request(libc::PTRACE_SETOPTIONS, process, 0, options)?;
+        let memory = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(format!("/proc/{process}/mem"))?;
+        Ok(Self { process, memory })
+    }
+
+    /// Goes on to the next breakpoint. Any other stop is an error; `UnexpectedEof` where the program
+    /// was on its way out, and is left to itself.
+    pub fn to_breakpoint(&self) -> io::Result<()> {
+        self.to_trap(libc::PTRACE_CONT)
+    }
+
+    /// Executes one instruction.
+    pub fn step(&self) -> io::Result<()> {
+        self.to_trap(libc::PTRACE_SINGLESTEP)
+    }
+
+    fn to_trap(&self, how: c_uint) -> io::Result<()> {
+        request(how, self.process, 0, null_mut())?;
+        let what = match wait(self.process)? {
+            Stop::Signal(0) => return Ok(()),
+            Stop::Signal(number) => format!("signal {number}"),
+            Stop::Call => "a system call".into(),
+            Stop::Exit => {
+                self.detach()?;
+                return Err(ErrorKind::UnexpectedEof.into());
+            }
+        };
+        let place = self.registers()?.rip;
+        Err(Error::other(format!("stopped at {place:#x} by {what}")))
+    }
+
     /// Goes on to the next stop at a system call, or at the exit. Signals pass.
     fn to_next_call(&self) -> io::Result<Stop> {
         let mut signal = 0;

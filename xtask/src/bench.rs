@@ -24,7 +24,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
-pub use self::data::run as data;
+pub use self::data::data;
 use self::statistics::Ratio;
 
 /// One measured row.

@@ -6,6 +6,7 @@ mod apt;
 mod boot;
 mod build;
 mod cache;
+mod check;
 mod config;
 mod console;
 mod cost;
@@ -47,6 +48,12 @@ pub enum Command {
         #[command(flatten)]
         boot: boot::Arguments,
     },
+    /// Check that each patch of the series builds, and that neither checkpatch nor the compiler nor
+    /// sparse has something to say about it
+    Check {
+        #[command(flatten)]
+        selection: Selection,
+    },
     /// Run the examples on the kernel
     Demo {
         #[command(flatten)]
@@ -75,6 +82,7 @@ pub fn run(command: &Command) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Boot { selection, boot } => boot::run(selection, boot),
+        Command::Check { selection } => check::run(selection),
         Command::Demo { selection, machine } => demo::run(selection, machine),
         Command::Test {
             selection,

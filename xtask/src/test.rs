@@ -67,7 +67,11 @@ pub fn run() -> Result<ExitCode> {
 
 fn format(tally: &mut Tally) {
     tally.check("rustfmt", cargo().args(["fmt", "--all", "--check"]));
-    for manifest in ["examples/template/Cargo.toml", "tests/fuzz/Cargo.toml"] {
+    for manifest in [
+        "examples/template/Cargo.toml",
+        "tests/fixtures/misuse/Cargo.toml",
+        "tests/fuzz/Cargo.toml",
+    ] {
         let mut fmt = cargo();
         fmt.args(["fmt", "--check", "--manifest-path", manifest]);
         tally.check(&format!("rustfmt of {manifest}"), &mut fmt);

@@ -136,10 +136,12 @@ impl<T> Deref for Part<'_, T> {
 /// The field of a per-vCPU struct, as a per-vCPU object: `field!(object, name)`.
 #[macro_export]
 macro_rules! field {
-    ($object:expr, $field:ident) => {{
-        // SAFETY: a field is inside its struct.
-        unsafe { $object.part(|copy| &raw mut (*copy).$field) }
-    }};
+    ($object:expr, $field:ident) => {
+        match &$object {
+            // SAFETY: a field is inside its struct.
+            object => unsafe { object.part(|copy| &raw mut (*copy).$field) },
+        }
+    };
 }
 
 /// One object of type `T` per vCPU, freed when the handle is dropped.
@@ -159,6 +161,19 @@ impl<T: Object> PerVcpu<T> {
         let first = areas::alloc(size_of::<T>(), align_of::<T>())?.cast();
         let local = Local { first };
         Ok(Self { local })
+    }
+}
+
+impl<T: Object> PerVcpu<T> {
+    /// Makes one area's copy zero and gives its whole pages back to the kernel. That nobody uses the
+    /// object meanwhile is what `&mut` says.
+    ///
+    /// # Errors
+    /// EINVAL: there is no such area.
+    pub fn discard(&mut self, area: u32) -> Result<(), Errno> {
+        let first = self.local.first.as_ptr().cast();
+        // SAFETY: allocated by `new` with this size; nobody else has a reference.
+        unsafe { areas::discard(first, size_of::<T>(), area) }
     }
 }
 

@@ -42,7 +42,7 @@ pub enum Refused {
 /// Locks of operations over several words of one shared area, by the address of the first word.
 static LOCKS: [TryLock; 64] = [const { TryLock::new() }; 64];
 
-fn lock_of(word: NonNull<u64>) -> &'static TryLock {
+pub(crate) fn lock_of(word: NonNull<u64>) -> &'static TryLock {
     // A page: words of one object mostly share it, which does no harm; areas never do.
     &LOCKS[(word.addr().get() >> 12).wrapping_mul(0x9e37_79b9) >> 8 & 63]
 }

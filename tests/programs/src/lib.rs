@@ -4,11 +4,15 @@
 #![no_std]
 
 pub mod arguments;
+pub mod free_list;
 pub mod gs;
+pub mod machine;
+pub mod pools;
 pub mod signal;
 pub mod syscall;
 pub mod table;
 pub mod thread_locals;
+pub mod trace;
 
 /// The exit status of a program whose checks all held. Nothing ends with it by accident: panics
 /// end with 101, failed starts with 127, shells with 126 to 128 and up, signals above 128.

@@ -115,6 +115,32 @@ pub unsafe fn rseq(
     }
 }
 
+/// Maps fresh memory, `bytes` of it.
+pub fn map(bytes: usize) -> usize {
+    let protection = nr::PROT_READ | nr::PROT_WRITE;
+    let flags = nr::MAP_PRIVATE | nr::MAP_ANONYMOUS;
+    let result: isize;
+    // SAFETY: a new mapping replaces nothing. All six arguments are given, and the call clobbers rcx
+    // and r11.
+    unsafe {
+        asm!(
+            "syscall",
+            inlateout("rax") nr::__NR_mmap as usize => result,
+            in("rdi") 0,
+            in("rsi") bytes,
+            in("rdx") protection,
+            in("r10") flags,
+            in("r8") -1_isize,
+            in("r9") 0,
+            lateout("rcx") _,
+            lateout("r11") _,
+            options(nostack),
+        );
+    }
+    assert!(result > 0, "mmap answered {result}");
+    result.cast_unsigned()
+}
+
 /// Address of the calling thread's thread block: what `%fs:0` holds.
 pub fn thread_pointer() -> usize {
     let address: usize;

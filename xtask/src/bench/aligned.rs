@@ -6,8 +6,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, ensure};
+use vcpu_tests::disassembly::Loop;
 
-use super::disassembly::{Kind, Loop, loops};
+use super::disassembly::{Kind, loops};
 use super::reference::{bench_directory, compile};
 use super::statistics::median;
 use super::subject::Subject;

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! `cargo xtask bench data`: per-vCPU data in each mode, beside plain memory, locks, and the best that
-//! others do.
+//! others do; and what the areas cost.
 
+mod bound;
 mod cache;
-pub mod gs;
+mod gs;
 mod increment;
 mod picture;
 mod scaling;
@@ -16,21 +17,23 @@ use anyhow::Result;
 use self::gs::Gs;
 use super::{finish, machine, process};
 
-/// The rows, and the picture where `svg` says.
-pub fn run(json: Option<&Path>, svg: Option<&Path>) -> Result<ExitCode> {
+/// The rows of the second part of the project, and the picture where `svg` says.
+pub fn data(json: Option<&Path>, svg: Option<&Path>) -> Result<ExitCode> {
     let machine = machine()?;
     println!("{machine}");
     let gs = Gs::of_this_machine();
     println!("gs mode: {}", gs.describe());
-    let mut rows = Vec::new();
     // First what runs on more than one CPU.
-    rows.push(scaling::row()?);
+    let threads = scaling::row()?;
     let curves = scaling::curves(gs)?;
     if let Some(path) = svg {
         picture::draw(path, &curves, &machine)?;
     }
     process::pin_to_one_cpu()?;
+    let mut rows = Vec::new();
     rows.extend(increment::rows(gs)?);
     rows.extend(cache::rows(gs)?);
+    rows.push(threads);
+    rows.extend(bound::rows()?);
     finish(&rows, json)
 }

@@ -50,14 +50,15 @@ fn compare(label: &str, form: Form) -> Result<Ratio> {
     Ok(Ratio::new([ours, again], musl, median))
 }
 
-fn copy(program: &Path, name: &str) -> Result<PathBuf> {
+/// The program as a file of its own, which its next build leaves alone.
+pub fn copy(program: &Path, name: &str) -> Result<PathBuf> {
     let path = bench_directory()?.join(name);
     fs::copy(program, &path).with_context(|| format!("cannot write {}", path.display()))?;
     Ok(path)
 }
 
 /// The times in microseconds of each program, all runs of all programs in random order.
-fn run_shuffled(programs: &[PathBuf]) -> Result<Vec<Vec<f64>>> {
+pub fn run_shuffled(programs: &[PathBuf]) -> Result<Vec<Vec<f64>>> {
     let paths = programs
         .iter()
         .map(|path| c_path(path))

@@ -12,7 +12,7 @@ use crate::command::output;
 /// The mode that a program is made to run in.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
-    /// The kernel loads the GS base, or the program does (see [`super::data::gs`]).
+    /// The kernel loads the GS base, or the program does (see `data/gs.rs`).
     Gs,
     /// By sections and mm_cid.
     Rseq,

@@ -95,6 +95,7 @@ fn count(kernel: &Kernel, guest: &Guest, which: &str) -> Result<Counts> {
         preempt: Some("full".into()),
         append: Vec::new(),
         qemu: Vec::new(),
+        in_turn: false,
         icount: true,
         timeout: 2 * SECONDS,
         silence: 2 * SECONDS,

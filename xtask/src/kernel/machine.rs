@@ -37,6 +37,9 @@ pub struct Machine {
     /// One more argument of QEMU; may be given again
     #[arg(long, value_name = "ARGUMENT", allow_hyphen_values = true)]
     pub qemu: Vec<String>,
+    /// Emulate the processors in turn, by one thread
+    #[arg(long)]
+    pub in_turn: bool,
     /// One nanosecond of the guest's time for each instruction, on one processor
     #[arg(long)]
     pub icount: bool,
@@ -103,7 +106,11 @@ impl Machine {
     }
 
     fn arguments(&self, image: &Path) -> Vec<String> {
-        let accelerator = if self.icount { "single" } else { "multi" };
+        let accelerator = if self.icount || self.in_turn {
+            "single"
+        } else {
+            "multi"
+        };
         let mut arguments: Vec<String> = [
             "-nodefaults",
             "-no-reboot",
@@ -230,6 +237,11 @@ mod tests {
             "-nodefaults -no-reboot -display none -serial stdio -accel tcg,thread=multi -cpu max \
              -smp 2 -m 512 -kernel /image -append console=ttyS0 panic=-1 loglevel=5 no_timer_check \
              tsc=unstable preempt=lazy nofsgsbase a=b"
+        );
+        let in_turn = arguments(&["--in-turn"]);
+        assert!(
+            in_turn.contains("-accel tcg,thread=single -cpu"),
+            "{in_turn}"
         );
         let counted = arguments(&["--icount", "--smp=1", "--cpu=max,-fsgsbase", "--qemu=-s"]);
         assert!(

@@ -18,6 +18,9 @@ struct Case {
     command: String,
 }
 
+/// How many of a failed case's last lines are shown.
+const TAIL: usize = 10;
+
 /// How a case of the plan ended.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -25,8 +28,10 @@ pub enum Outcome {
     Passed,
     /// The guest lacks something; why.
     Skipped(String),
-    /// In any other way; how.
+    /// In any other way; how, and the last lines that it printed.
     Failed(String),
+    /// The guest said nothing about it: it ended before, or is not ours.
+    Unreported,
 }
 
 impl Plan {
@@ -77,7 +82,7 @@ impl Plan {
         words.any(|word| word.starts_with(directory))
     }
 
-    /// What the console says about each case; one that it does not report once has failed.
+    /// What the console says about each case; one that it reports twice has failed.
     pub fn outcomes(&self, console: &str) -> Vec<(String, Outcome)> {
         let outcome = |case: &Case| {
             let mut reports = console.lines().filter_map(|line| {
@@ -93,13 +98,31 @@ impl Plan {
                         Outcome::Failed(how.to_owned())
                     }
                 },
-                (None, _) => Outcome::Failed("the guest did not report it".into()),
+                (None, _) => Outcome::Unreported,
                 (Some(_), Some(_)) => Outcome::Failed("the guest reported it twice".into()),
+            };
+            let outcome = match outcome {
+                Outcome::Failed(how) => Outcome::Failed(how + &tail(&case.name, console)),
+                other => other,
             };
             (case.name.clone(), outcome)
         };
         self.0.iter().map(outcome).collect()
     }
+}
+
+/// The last lines that a case printed, each after a line break.
+fn tail(name: &str, console: &str) -> String {
+    let mut lines = console.lines();
+    let start = format!("== {name}");
+    if !lines.any(|line| line == start) {
+        return String::new();
+    }
+    let lines: Vec<&str> = lines
+        .take_while(|line| !line.starts_with("-- ") && !line.starts_with("== "))
+        .collect();
+    let last = &lines[lines.len().saturating_sub(TAIL)..];
+    last.iter().map(|line| format!("\n    {line}")).collect()
 }
 
 fn case(line: &str) -> Option<Case> {
@@ -145,15 +168,15 @@ mod tests {
     #[test]
     fn each_case_is_reported_once() {
         let plan = Plan::parse("a 1 /p\nb 1 /p\nc 1 /p\nd 1 /p\ne 1 /p\naa 1 /p\n").unwrap();
-        let console = "== a\n-- a: passed\n-- b: FAILED: exit status 3\n-- c: SKIP: no KVM\n\
+        let console = "== a\n-- a: passed\n== b\nwhy\n-- b: FAILED: exit status 3\n-- c: SKIP: no KVM\n\
                        -- d: passed\n-- d: passed\n-- aa: what\n";
         let failed = |how: &str| Outcome::Failed(how.into());
         let expected = [
             ("a", Outcome::Passed),
-            ("b", failed("exit status 3")),
+            ("b", failed("exit status 3\n    why")),
             ("c", Outcome::Skipped("no KVM".into())),
             ("d", failed("the guest reported it twice")),
-            ("e", failed("the guest did not report it")),
+            ("e", Outcome::Unreported),
             ("aa", failed("what")),
         ]
         .map(|(name, outcome)| (name.to_owned(), outcome));

@@ -11,7 +11,7 @@ use super::build::{Kernel, build, build_with_tests};
 use super::console::complaints;
 use super::cost;
 use super::guest::Guest;
-use super::matrix::{BOOTS, Boot, STOCK, UNSUPPORTED};
+use super::matrix::{BOOTS, Boot, KVM, STOCK, UNSUPPORTED};
 use super::plan::{Outcome, Plan};
 use super::selftests::{self, Extent};
 use super::version::Selection;
@@ -79,7 +79,7 @@ fn jobs(selection: &Selection, extent: Extent, by_name: bool) -> Vec<Job> {
     if selection.stock {
         return STOCK.iter().map(Job::Boot).collect();
     }
-    let mut jobs: Vec<Job> = BOOTS.iter().map(Job::Boot).collect();
+    let mut jobs: Vec<Job> = BOOTS.iter().chain([&KVM]).map(Job::Boot).collect();
     // A kernel that checks itself differs from the stock kernel by that.
     if !selection.debug {
         jobs.extend([Job::Cost, Job::Selftests]);
@@ -121,12 +121,18 @@ fn one(
     let machine = case.machine(selection.linux, (whole * factor, longest * factor));
     println!("\n== {name}");
     let boot = boot(kernel, &machine, &guest.initramfs(kernel, &plan, factor)?)?;
+    let mut unreported = Vec::new();
     for (case, outcome) in plan.outcomes(&boot.console) {
         match outcome {
             Outcome::Passed => tally.passed(),
             Outcome::Skipped(reason) => tally.skipped(&format!("{name}: {case}"), &reason),
             Outcome::Failed(how) => tally.failed(format!("{name}: {case}: {how}")),
+            Outcome::Unreported => unreported.push(case),
         }
+    }
+    if !unreported.is_empty() {
+        let cases = unreported.join(", ");
+        tally.failed(format!("{name}: the guest did not report {cases}"));
     }
     for complaint in complaints(&boot.console) {
         tally.failed(format!("{name}: the kernel says {complaint}"));

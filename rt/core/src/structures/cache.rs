@@ -274,10 +274,10 @@ fn push_items<T, const CLASSES: usize, const SLOTS: usize>(
     };
     let missed = |slab: &Slab<T, CLASSES, SLOTS>, way, access| match slab.state(class) {
         State::Open => Some(NotPut::Full),
-        // SAFETY: the object is alive.
         State::Fresh
-            if slab.start(class, |slots| unsafe {
-                make_current::<CLASSES>(current, way, slots, access)
+            if slab.start(class, |slots| {
+                // SAFETY: the object is alive.
+                unsafe { make_current::<CLASSES>(current, way, slots, access) }
             }) =>
         {
             None

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! SET while other threads are inside KVM_RUN: between the runs of a virtual CPU the processor keeps
 //! the guest's value where the kernel keeps the user's GS base, so an interrupt must not touch it.
-//! Each thread runs a guest that checks its own value; `kvm THREADS CHANGES`.
+//! Each thread runs a guest that checks its own value. `kvm set THREADS CHANGES`, and, to see what
+//! interrupts alone do, `kvm membarrier THREADS TIMES`: the mode stays off, and any kernel can do it.
 #![no_std]
 #![no_main]
 
@@ -10,12 +11,15 @@ use core::ptr::{null_mut, with_exposed_provenance, with_exposed_provenance_mut};
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use core::time::Duration;
 
-use linux_raw_sys::general::__NR_ioctl;
+use linux_raw_sys::general::membarrier_cmd::{
+    self, MEMBARRIER_CMD_PRIVATE_EXPEDITED, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED,
+};
+use linux_raw_sys::general::{__NR_ioctl, __NR_membarrier};
 use rustix::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use rustix::fs::{Mode, OFlags, open};
 use rustix::io::Errno;
 use rustix::mm::{MapFlags, ProtFlags, mmap};
-use vcpu_guest_programs::arguments::number;
+use vcpu_guest_programs::arguments::{number, word};
 use vcpu_guest_programs::base::prepare;
 use vcpu_guest_programs::check::skip;
 use vcpu_guest_programs::generations::Generations;
@@ -37,9 +41,11 @@ const KVM_SET_REGS: u32 = 0x4090_ae82;
 const KVM_GET_SREGS: u32 = 0x8138_ae83;
 const KVM_SET_SREGS: u32 = 0x4138_ae84;
 
-/// Exit reasons, at offset 8 of `struct kvm_run`.
-const EXIT_IO: u32 = 2;
+/// `struct kvm_run`: the exit reason at offset 8, and at 32 what belongs to it. Of an internal error
+/// that is its kind.
 const EXIT_REASON: usize = 8;
+const EXIT_DETAIL: usize = 32;
+const EXIT_IO: u32 = 2;
 /// Words of `struct kvm_regs`: rax first, rip the 17th, rflags the last; of `struct kvm_sregs`,
 /// which begins with cs: base and, at byte 12, the selector.
 const REGISTERS: usize = 18;
@@ -153,6 +159,13 @@ impl Guest {
         check_eq!(ioctl(&self.cpu, KVM_SET_REGS, place), Ok(0), "KVM_SET_REGS");
     }
 
+    /// A word of `struct kvm_run`.
+    fn word(&self, offset: usize) -> u32 {
+        let word = with_exposed_provenance::<u32>(self.run + offset);
+        // SAFETY: inside the mapping, written by the kernel before KVM_RUN returned.
+        unsafe { word.read_volatile() }
+    }
+
     /// Runs until the guest says something.
     fn run(&self) {
         match ioctl(&self.cpu, KVM_RUN, 0) {
@@ -160,13 +173,16 @@ impl Guest {
             Err(Errno::INTR) => return,
             Err(errno) => panic!("KVM_RUN: {errno:?}"),
         }
-        let reason = with_exposed_provenance::<u32>(self.run + EXIT_REASON);
-        // SAFETY: inside the mapping, written by the kernel before it returned.
-        let reason = unsafe { reason.read_volatile() };
-        check_eq!(reason, EXIT_IO, "why KVM_RUN returned");
         let mut registers = [0_u64; REGISTERS];
         let place = (&raw mut registers).expose_provenance();
         check_eq!(ioctl(&self.cpu, KVM_GET_REGS, place), Ok(0), "KVM_GET_REGS");
+        check_eq!(
+            self.word(EXIT_REASON),
+            EXIT_IO,
+            "why KVM_RUN returned, detail {:#x}, rip {:#x}",
+            self.word(EXIT_DETAIL),
+            registers[RIP]
+        );
         // The guest's loop has its `out` at 33, the other one is at 37.
         let found = registers[RIP] < 0x1000 + 37;
         let value = registers[0];
@@ -178,10 +194,25 @@ impl Guest {
     }
 }
 
+fn membarrier(command: membarrier_cmd) {
+    // SAFETY: integers only.
+    let answer = unsafe { syscall(__NR_membarrier, [command as usize, 0, 0]) };
+    check_eq!(answer, Ok(0), "membarrier");
+}
+
 fn main() {
-    begin();
+    let by_set = match word(1) {
+        "set" => true,
+        "membarrier" => false,
+        other => panic!("what is {other}?"),
+    };
+    let (threads, changes) = (number(2), number(3));
+    if by_set {
+        begin();
+    } else {
+        membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED);
+    }
     prepare();
-    let (threads, changes) = (number(1), number(2));
     let kvm = match open("/dev/kvm", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()) {
         Ok(kvm) => kvm,
         Err(errno) => skip(format_args!("no /dev/kvm: {errno:?}")),
@@ -202,7 +233,11 @@ fn main() {
             scope.spawn(work).expect("a thread");
         }
         for _ in 0..changes {
-            generations.advance();
+            if by_set {
+                generations.advance();
+            } else {
+                membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED);
+            }
             thread::sleep(Duration::from_micros(500));
         }
         while runs.load(Ordering::Acquire) < threads as u64 * 10 {

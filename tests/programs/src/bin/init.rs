@@ -4,9 +4,8 @@
 #![no_std]
 #![no_main]
 
-use linux_raw_sys::general::__NR_reboot;
-use vcpu_rt::{PerVcpu, Single, println, process, rseq, thread};
-use vcpu_test_programs::syscall::{getpid, syscall};
+use vcpu_rt::{PerVcpu, Single, println, rseq, thread};
+use vcpu_test_programs::machine::{assert_first_process, power_off};
 use vcpu_test_programs::table::abi;
 
 vcpu_rt::entry!(main);
@@ -15,11 +14,7 @@ const THREADS: u64 = 8;
 const ADDS: u64 = 200_000;
 
 fn main() -> i32 {
-    assert_eq!(
-        getpid(),
-        1,
-        "this program switches the machine off: run it as init"
-    );
+    assert_first_process();
     let table = abi();
     println!("mode={}", table.mode);
     println!("rseq_size={}", table.rseq_size);
@@ -43,13 +38,5 @@ fn main() -> i32 {
     let last = table.nr_areas - 1;
     println!("last_area={}", counter.read(last).expect("it exists"));
     println!("end=reached");
-    power_off();
-    process::abort()
-}
-
-fn power_off() {
-    const MAGIC: [usize; 3] = [0xfee1_dead, 672_274_793, 0x4321_fedc];
-    // SAFETY: reboot(2) with LINUX_REBOOT_CMD_POWER_OFF, which nothing outlives.
-    let answer = unsafe { syscall(__NR_reboot, [MAGIC[0], MAGIC[1], MAGIC[2], 0]) };
-    println!("reboot={answer:?}");
+    power_off()
 }

@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Every operation of per-vCPU words, from one thread: what it returns, and what is in the areas
-//! afterwards.
+//! afterwards. `words [unregistered]`, where the thread leaves rseq first.
 #![no_std]
 #![no_main]
 
-use vcpu_rt::{Pair, PerVcpu, Refused, Section, Single, Value, per_vcpu, println};
+use vcpu_rt::{Pair, PerVcpu, Refused, Section, Single, Value, per_vcpu, println, thread, vcpu};
+use vcpu_test_programs::PASSED;
+use vcpu_test_programs::arguments::argument;
+use vcpu_test_programs::syscall::{affinity, pin, processors};
+use vcpu_test_programs::table::abi;
 
 vcpu_rt::entry!(main);
 
@@ -48,7 +52,17 @@ macro_rules! integers {
     }};
 }
 
-fn main() {
+fn main() -> i32 {
+    // So that one operation finds what the one before it left, also where CPUs are the ids.
+    let cpu = processors(&affinity())
+        .next()
+        .expect("it may run somewhere");
+    pin(cpu).expect("it is allowed");
+    if argument(1) == Some("unregistered") {
+        thread::unregister().expect("it is registered");
+    }
+    println!("mode={}", abi().mode);
+    println!("current_mode={:?}", vcpu::current_mode());
     integers!(BYTE, u8);
     integers!(SHORT, i16);
     integers!(INT, u32);
@@ -57,6 +71,7 @@ fn main() {
     pairs();
     sections();
     println!("every operation does what it says");
+    PASSED
 }
 
 fn pointers() {

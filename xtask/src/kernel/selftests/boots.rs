@@ -57,6 +57,7 @@ fn run(kernel: &Kernel, guest: &Guest, extent: Extent) -> Result<Results> {
         preempt: None,
         append: Vec::new(),
         qemu: Vec::new(),
+        in_turn: false,
         icount: false,
         timeout: whole,
         silence: 2 * longest,

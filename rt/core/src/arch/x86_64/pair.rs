@@ -91,14 +91,16 @@ unsafe fn in_section<const ID: usize>(
 ) -> Option<[u64; 2]> {
     let (low, high): (u64, u64);
     let refused: u32;
-    // SAFETY: memory is touched at the copy, by the caller's word, and at rseq_cs. rbx is changed before
-    // the section and restored behind it, where every way out comes along. rcx is the shift at
+    // SAFETY: memory is touched at the copy, by the caller's word, and at rseq_cs. rbx, which no operand
+    // may name but any `reg` may be (the scratch register is one), is changed behind the last use of
+    // those, and restored behind the section, where every way out comes along. rcx is the shift at
     // first, and then the upper new word.
     unsafe {
         critical_section!(
-            before: ["mov r10, rbx", "mov rbx, rsi"],
+            before: ["mov r10, rbx"],
             after: ["mov rbx, r10"],
             code: [
+                "mov rbx, rsi",
                 "mov r8d, fs:[{id}]",
                 "cmp r8d, r9d",
                 "jae 775f",
@@ -106,7 +108,7 @@ unsafe fn in_section<const ID: usize>(
                 "mov rcx, r11",
             ],
             commit: "cmpxchg16b [rdi + r8]",
-            abort: ["775:", "mov {refused:e}, 1", "jmp 772b"],
+            abort: ["775:", "mov r12d, 1", "jmp 772b"],
             id = const ID,
             in("rdi") words.as_ptr(),
             in("rsi") new[0],
@@ -117,7 +119,7 @@ unsafe fn in_section<const ID: usize>(
             inout("rcx") u64::from(access.shift()) => _,
             inout("rax") old[0] => low,
             inout("rdx") old[1] => high,
-            refused = inout(reg) 0_u32 => refused,
+            inout("r12") 0_u32 => refused,
         )
     };
     (refused == 0).then_some([low, high])

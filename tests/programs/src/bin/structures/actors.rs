@@ -21,10 +21,13 @@ pub struct Actor {
 }
 
 impl Actor {
-    pub const NEW: Self = Self {
-        held: [const { AtomicU32::new(0) }; ROOM],
-        coming: [const { AtomicUsize::new(0) }; CLASSES],
-    };
+    /// One that has nothing.
+    pub const fn new() -> Self {
+        Self {
+            held: [const { AtomicU32::new(0) }; ROOM],
+            coming: [const { AtomicUsize::new(0) }; CLASSES],
+        }
+    }
 
     /// It has this item.
     pub fn hold(&self, number: usize) {
@@ -90,6 +93,24 @@ impl Actor {
         }
         self.coming[class].store(0, SeqCst);
         taken.map(<[_]>::len)
+    }
+
+    /// Takes an item and puts it back, so many times, with nothing between but that.
+    pub fn churn(&self, target: Target, class: usize, times: usize, taken: &mut Items) {
+        if self.held.iter().all(|held| held.load(SeqCst) != 0) {
+            return;
+        }
+        self.coming[class].store(1, SeqCst);
+        for _ in 0..times {
+            let Ok(&[item]) = target.pop(class, 1, taken) else {
+                break;
+            };
+            if target.push(class, &[item]).is_err() {
+                self.hold(number(item));
+                break;
+            }
+        }
+        self.coming[class].store(0, SeqCst);
     }
 
     /// How many items of this class it holds.

@@ -16,13 +16,10 @@ const NOTHING: Items = [MaybeUninit::uninit(); ITEMS];
 fn stay() -> u32 {
     let allowed = affinity();
     pin(processors(&allowed).next().expect("there is one")).expect("it is allowed");
-    let mut taken = NOTHING;
-    Target::Cache.push(0, &[item(0)]).expect("it is empty");
+    CACHE.push(0, item(0)).expect("it is empty");
     let holds = |area: &u32| CACHE.held(*area, 0).expect("it exists").0 == 1;
     let area = vcpu::areas().find(holds).expect("it is somewhere");
-    Target::Cache
-        .drain(area, 0, &mut taken)
-        .expect("nobody is there");
+    CACHE.pop(0).expect("it is there");
     area
 }
 

@@ -2,7 +2,7 @@
 //! The structures on per-vCPU words, against a sequential oracle: `structures STRUCTURE HOW MILLISECONDS`.
 //!
 //! STRUCTURE is `counter`, `histogram`, `stack` or `cache`. HOW is `threads` (64 of them, some
-//! without registration), `alarm` (and a handler that uses the structure on top of any instruction),
+//! without registration), `pair` (one, and one that drains, each on a processor), `alarm` (and a handler that uses the structure on top of any instruction),
 //! `moved` (and all threads are moved from processor to processor), `fork` (8 threads, which fork
 //! in that handler) or `alone` (what each operation says, from one thread). With `refused ERRNO` the
 //! fence is refused, as it is by a filter when ERRNO is 1 (EPERM), and drain and resize must change nothing.

@@ -4,20 +4,20 @@
 use core::mem::MaybeUninit;
 use core::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
-use vcpu_rt::{NotPut, println, vcpu};
+use vcpu_rt::{NotPut, NotTaken, println, vcpu};
 
 use crate::actors::{Actor, Census};
 use crate::storm::{self, How, Random, THREADS, Work};
 use crate::targets::{CLASSES, ITEMS, Items, SLOTS, Target, item};
 
 /// Threads, the remote one, and behind them the handlers on top of each.
-static ACTORS: [Actor; 2 * (THREADS + 1)] = [Actor::NEW; 2 * (THREADS + 1)];
+static ACTORS: [Actor; 2 * (THREADS + 1)] = [const { Actor::new() }; 2 * (THREADS + 1)];
 
 /// Items that the remote thread took.
 static REMOTELY: AtomicUsize = AtomicUsize::new(0);
 
 /// The remote thread takes no more while it has so many.
-const REMOTE: usize = 64;
+const REMOTE: usize = 96;
 
 struct Storm(Target);
 
@@ -25,8 +25,9 @@ static STACK: Storm = Storm(Target::Stack);
 static CACHE: Storm = Storm(Target::Cache);
 
 pub fn run(target: Target, how: How, milliseconds: usize) {
+    // With few threads some items are held by nobody who does anything.
     for number in 0..ITEMS {
-        ACTORS[number % how.threads].hold(number);
+        ACTORS[number % how.threads.max(4)].hold(number);
     }
     let storm = match target {
         Target::Stack => &STACK,
@@ -38,7 +39,7 @@ pub fn run(target: Target, how: How, milliseconds: usize) {
     let inside = storm.check_all(&mut census, |_| false);
     println!("inside={inside}");
     println!("remotely={}", REMOTELY.load(SeqCst));
-    assert!(inside > 0 && REMOTELY.load(SeqCst) > 0, "it was empty");
+    assert!(REMOTELY.load(SeqCst) > 0, "nothing was drained");
 }
 
 impl Storm {
@@ -63,7 +64,8 @@ impl Work for Storm {
     fn step(&self, me: usize, random: &mut Random) {
         let (target, actor) = (self.0, &ACTORS[me]);
         let mut taken: Items = [MaybeUninit::uninit(); ITEMS];
-        if me == THREADS {
+        // The others too: what the remote one took, it puts where it runs itself.
+        if me == THREADS || random.below(32) == 0 {
             self.step_remotely(actor, random, &mut taken);
             return;
         }
@@ -74,6 +76,7 @@ impl Work for Storm {
         } else {
             let _none_or_busy = actor.take(class, count, || target.pop(class, count, &mut taken));
         }
+        actor.churn(target, class, 16, &mut taken);
     }
 
     fn interrupt(&self, me: usize) {
@@ -89,9 +92,16 @@ impl Work for Storm {
     }
 
     fn check_child(&self, me: usize, is_on_top: bool) {
-        let mut census = Census::of(&ACTORS);
         // Beneath the handler this very thread may hold a lock, and goes on one day.
         let is_skipped = |class| is_on_top && ACTORS[me].is_busy(class);
+        // Before a drain takes anything over.
+        let mut taken: Items = [MaybeUninit::uninit(); ITEMS];
+        for class in (0..CLASSES).filter(|class| !is_skipped(*class)) {
+            let actor = &ACTORS[THREADS + 1 + me];
+            let result = actor.take(class, 1, || self.0.pop(class, 1, &mut taken));
+            assert_ne!(result, Err(NotTaken::Busy), "of class {class}");
+        }
+        let mut census = Census::of(&ACTORS);
         let inside = self.check_all(&mut census, is_skipped);
         // Whatever the parent's threads left, all of it can be used.
         let mut put = 0;
@@ -139,10 +149,12 @@ impl Storm {
             Target::Stack => ITEMS / CLASSES,
             Target::Cache => SLOTS,
         };
-        let result = if random.below(4) > 0 {
+        let result = if random.below(8) > 0 {
             actor.take(class, all, || self.0.drain(area, class, taken))
         } else {
-            let capacity = random.below(SLOTS + 1);
+            // None one time in eight, else at least half.
+            let capacity = SLOTS - random.below(SLOTS / 2);
+            let capacity = capacity * random.below(8).min(1);
             actor.take(class, all, || self.0.resize(area, class, capacity, taken))
         };
         match result {

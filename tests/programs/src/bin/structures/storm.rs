@@ -12,7 +12,9 @@ use vcpu_rt::signal::{SIGALRM, SignalSet, block, unblock};
 use vcpu_rt::{println, thread};
 use vcpu_test_programs::PASSED;
 use vcpu_test_programs::signal::{alarm_every, on_alarm};
-use vcpu_test_programs::syscall::{affinity, gettid, monotonic, pin_thread, processors, syscall};
+use vcpu_test_programs::syscall::{
+    affinity, gettid, monotonic, pin, pin_thread, processors, syscall,
+};
 
 /// The most workers. The thread of this number is the one that works on other vCPUs' areas.
 pub const THREADS: usize = 64;
@@ -38,6 +40,10 @@ impl How {
         };
         match name {
             "threads" => plain,
+            "pair" => Self {
+                threads: 1,
+                ..plain
+            },
             "alarm" => Self { alarm: 50, ..plain },
             "moved" => Self {
                 is_moved: true,
@@ -69,7 +75,7 @@ vcpu_rt::thread_local! {
     static ME: Cell<usize> = Cell::new(usize::MAX);
 }
 
-static WORK: handed_over::Place = handed_over::Place::NEW;
+static WORK: handed_over::Place = handed_over::Place::new();
 static HANDLED: AtomicUsize = AtomicUsize::new(0);
 static FORKS: AtomicUsize = AtomicUsize::new(0);
 static FORKING: AtomicU32 = AtomicU32::new(0);
@@ -92,7 +98,9 @@ mod handed_over {
     unsafe impl Sync for Place {}
 
     impl Place {
-        pub const NEW: Self = Self(UnsafeCell::new(None));
+        pub const fn new() -> Self {
+            Self(UnsafeCell::new(None))
+        }
 
         /// # Safety
         /// Nobody else runs.
@@ -138,7 +146,9 @@ pub fn run(how: How, milliseconds: usize, work: &'static dyn Work) {
     let time = Duration::from_millis(milliseconds as u64);
     thread::scope(|scope| {
         for me in (0..how.threads).chain([THREADS]) {
-            scope.spawn(move || steps(me, work)).expect("a thread");
+            scope
+                .spawn(move || steps(me, how.threads, work))
+                .expect("a thread");
         }
         if how.is_moved {
             move_around(time);
@@ -155,12 +165,20 @@ pub fn run(how: How, milliseconds: usize, work: &'static dyn Work) {
     assert_eq!(FORKS.load(SeqCst) > 0, how.forks, "forks");
 }
 
-fn steps(me: usize, work: &dyn Work) {
+fn steps(me: usize, threads: usize, work: &dyn Work) {
     THREAD_IDS[me].store(gettid(), SeqCst);
     ME.with(|place| place.set(me));
     // Some act on the last area.
     if me % 8 == 7 {
         let _in_shared_mode_all_do = thread::unregister();
+    }
+    if threads == 1 {
+        // Where there are two processors, both are busy all the time.
+        let allowed = affinity();
+        let cpu = processors(&allowed).nth(usize::from(me == THREADS));
+        if let Some(cpu) = cpu {
+            pin(cpu).expect("it is allowed");
+        }
     }
     unblock(SignalSet::of(SIGALRM));
     let mut random = Random::new(me);
@@ -215,7 +233,11 @@ fn fork(me: usize, work: &dyn Work) {
             work.check_child(me, true);
             process::exit_group(PASSED);
         }
-        Fork::Child => IS_CHILD.store(1, SeqCst),
+        Fork::Child => {
+            // On top of what goes on below.
+            work.interrupt(me);
+            IS_CHILD.store(1, SeqCst);
+        }
         Fork::Parent(child) => {
             let mut status = 0_i32;
             let place = (&raw mut status).expose_provenance();

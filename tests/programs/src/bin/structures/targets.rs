@@ -4,6 +4,7 @@
 use core::mem::MaybeUninit;
 use core::mem::offset_of;
 use core::ptr::NonNull;
+use core::slice;
 
 use vcpu_rt::{Cache, Errno, Link, Node, NotPut, NotTaken, Stack, per_vcpu};
 
@@ -12,7 +13,7 @@ pub const CLASSES: usize = 4;
 /// The most items of a class that a vCPU's cache has room for.
 pub const SLOTS: usize = 32;
 /// All items. Item `n` is of class `n % CLASSES`.
-pub const ITEMS: usize = 512;
+pub const ITEMS: usize = 256;
 
 /// What is put into the structures, and must never be there twice.
 pub struct Item {
@@ -111,7 +112,7 @@ impl Target {
                     count += 1;
                 }
                 // SAFETY: just written.
-                Ok(unsafe { taken[..count].assume_init_ref() })
+                Ok(unsafe { slice::from_raw_parts(taken.as_ptr().cast(), count) })
             }
             Self::Cache => CACHE.drain(area, class, taken).map(|items| &*items),
         }

@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The fast path of each operation, in gs mode and in a critical section: how many of its instructions
+//! touch memory, and how many there are at most (compilers differ). The counts are of a whole function
+//! without its return: constants, and what the result needs, included.
+
+use std::cmp::Reverse;
+
+use iced_x86::{Instruction, Register};
+use vcpu_abi::{RSEQ_OFFSET, Rseq};
+use vcpu_tests::case::{self, Case};
+use vcpu_tests::disassembly::{Cost, cost, function, loops, ways};
+use vcpu_tests::programs::{Form, PASSED, Relocation};
+use vcpu_tests::run::Run;
+
+/// A function of the program `fast_paths`, with what it costs by `%gs:` and in a section: each as
+/// instructions and those with memory. With fixed addresses: where the program relocates itself, a
+/// section needs one instruction more, for the address of its descriptor.
+type Row = (&'static str, Option<(usize, usize)>, (usize, usize));
+
+const FUNCTIONS: [Row; 17] = [
+    ("declared_inc", Some((6, 3)), (12, 6)),
+    ("declared_add", Some((6, 3)), (12, 6)),
+    ("declared_load", Some((5, 3)), (14, 6)),
+    ("declared_store", Some((6, 3)), (12, 6)),
+    ("declared_or", Some((6, 3)), (12, 6)),
+    ("declared_add_return", Some((7, 3)), (16, 6)),
+    ("declared_exchange", Some((8, 4)), (16, 7)),
+    ("declared_compare_exchange", Some((12, 3)), (21, 6)),
+    ("allocated_inc", Some((7, 3)), (13, 6)),
+    ("allocated_add", Some((6, 3)), (12, 6)),
+    ("allocated_load", Some((6, 3)), (15, 6)),
+    ("section_add", None, (10, 6)),
+    ("section_add_return", None, (14, 6)),
+    ("section_compare_equal_store", None, (15, 7)),
+    ("section_compare_equal_store_store", None, (18, 9)),
+    ("section_pop", None, (34, 10)),
+    ("pair_compare_exchange", Some((35, 7)), (45, 10)),
+];
+
+/// One round of a loop on an allocated object, whose address and mode stay in registers: the update,
+/// and the two instructions that count rounds.
+const LOOPS: [Row; 2] = [
+    ("loop_inc", Some((3, 1)), (9, 3)),
+    ("loop_section_add", None, (10, 3)),
+];
+
+fn main() {
+    let mut cases = Vec::new();
+    let pie = Form {
+        relocation: Relocation::StaticPie,
+        ..Form::DEFAULT
+    };
+    for form in [Form::DEFAULT, pie] {
+        cases.push(Case::new(format!("{form}::functions"), move || {
+            functions(form)
+        }));
+        cases.push(Case::new(format!("{form}::loops"), move || rounds(form)));
+    }
+    case::run(cases)
+}
+
+fn functions(form: Form) -> Result<(), String> {
+    let program = form.program("fast_paths")?;
+    Run::new(&program).run().exits(PASSED);
+    compare(form, &FUNCTIONS, to_the_commit, |name| {
+        Ok(ways(&function(&program, name)?))
+    })
+}
+
+fn rounds(form: Form) -> Result<(), String> {
+    let program = form.program("fast_paths")?;
+    compare(form, &LOOPS, shortest, |name| {
+        let code = function(&program, name)?;
+        Ok(loops(&code).map(|found| found.instructions).collect())
+    })
+}
+
+fn compare(
+    form: Form,
+    rows: &[Row],
+    fast_path: fn(&mut dyn Iterator<Item = Cost>) -> Option<Cost>,
+    ways: impl Fn(&str) -> Result<Vec<Vec<Instruction>>, String>,
+) -> Result<(), String> {
+    let more = usize::from(form.relocation == Relocation::StaticPie);
+    let mut wrong = String::new();
+    for (name, by_gs, in_section) in rows {
+        let ways = ways(name)?;
+        let found = [uses_gs, begins_section].map(|kind| {
+            let ways = ways.iter().filter(|way| way.iter().any(kind));
+            fast_path(&mut ways.map(|way| cost(way)))
+        });
+        let (instructions, memory) = *in_section;
+        let expected = [*by_gs, Some((instructions + more, memory))].map(|cost| {
+            cost.map(|(instructions, memory)| Cost {
+                instructions,
+                memory,
+            })
+        });
+        let holds = found.iter().zip(expected).all(|pair| match pair {
+            (Some(found), Some(expected)) => {
+                found.memory == expected.memory && found.instructions <= expected.instructions
+            }
+            (found, expected) => *found == expected,
+        });
+        if !holds {
+            wrong += &format!("{name}: {found:?}, not {expected:?}\n");
+        }
+    }
+    if wrong.is_empty() { Ok(()) } else { Err(wrong) }
+}
+
+/// Of the ways with such an instruction, the cost of that which goes farthest, to the commit, and is
+/// the shortest of those.
+fn to_the_commit(costs: &mut dyn Iterator<Item = Cost>) -> Option<Cost> {
+    costs.max_by_key(|cost| (cost.memory, Reverse(cost.instructions)))
+}
+
+/// Of the rounds with such an instruction, the cost of the shortest: the others call a function.
+fn shortest(costs: &mut dyn Iterator<Item = Cost>) -> Option<Cost> {
+    costs.min_by_key(|cost| cost.instructions)
+}
+
+fn uses_gs(instruction: &Instruction) -> bool {
+    instruction.memory_segment() == Register::GS
+}
+
+/// The store to rseq_cs.
+fn begins_section(instruction: &Instruction) -> bool {
+    let rseq_cs = (RSEQ_OFFSET + Rseq::RSEQ_CS_OFFSET) as u64;
+    instruction.memory_segment() == Register::FS && instruction.memory_displacement64() == rseq_cs
+}
