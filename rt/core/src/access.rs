@@ -2,7 +2,6 @@
 //! How per-vCPU words are reached, and what every operation does when its section does not commit.
 
 use core::cell::UnsafeCell;
-use core::mem::offset_of;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU64, Ordering};
 
@@ -92,9 +91,10 @@ impl Access {
     /// asked for once in a function or a loop, whatever operations that has, of however many objects.
     #[inline(always)]
     pub(crate) fn current() -> Self {
+        let bits = arch::access_bits();
         Self {
-            shift: arch::access_word::<{ offset_of!(Self, shift) }>(),
-            bound: arch::access_word::<{ offset_of!(Self, bound) }>(),
+            shift: bits as u32,
+            bound: (bits >> 32) as u32,
         }
     }
 
@@ -187,17 +187,7 @@ pub unsafe fn run_section<T, O>(
     access: Access,
     operation: impl Fn(Way, NonNull<T>, Access) -> Option<O>,
 ) -> O {
-    let done = if access.is_shared() {
-        // SAFETY: that area exists.
-        operation(
-            Way::Locked,
-            unsafe { word.byte_add(access.shared_offset()) },
-            access,
-        )
-    } else {
-        operation(Way::MmCid, word, access)
-    };
-    match done {
+    match operation(Way::MmCid, word, access) {
         Some(output) => output,
         // SAFETY: by the caller's word.
         None => unsafe { run_otherwise(word, operation) },

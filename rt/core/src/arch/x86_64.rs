@@ -113,22 +113,21 @@ pub fn constant_thread_pointer() -> usize {
     pointer
 }
 
-/// A word of [`crate::access::Access::current`], by a load that the compiler takes for a constant.
+/// The bits of [`crate::access::Access::current`], by a load that the compiler takes for a constant.
 #[inline(always)]
-pub fn access_word<const OFFSET: usize>() -> u32 {
-    let word;
+pub fn access_bits() -> u64 {
+    let bits;
     // SAFETY: one load. `pure` and `nomem` would be wrong of memory that changes; this word is written
     // before there is any object, and only who has an object asks. No stack, no flags.
     unsafe {
         asm!(
-            "mov {word:e}, dword ptr [rip + {access} + {offset}]",
-            word = out(reg) word,
-            access = sym crate::access::CURRENT,
-            offset = const OFFSET,
+            "mov {bits}, qword ptr [rip + {word}]",
+            bits = out(reg) bits,
+            word = sym crate::access::CURRENT,
             options(pure, nomem, nostack, preserves_flags),
         );
     }
-    word
+    bits
 }
 
 /// Start and end of a section of the program; equal where there is none.
