@@ -18,14 +18,6 @@ pub struct Loop {
     pub instructions: Vec<Instruction>,
 }
 
-/// The outermost loop of a function: the one that begins first.
-pub fn outer_loop(program: &Path, name: &str) -> Result<Loop, String> {
-    let code = function(program, name)?;
-    loops(&code)
-        .next()
-        .ok_or_else(|| format!("{name} of {} has no loop", program.display()))
-}
-
 /// The loops of a function, in order.
 pub fn loops(code: &[Instruction]) -> impl Iterator<Item = Loop> {
     let mut heads: Vec<u64> = code
@@ -57,6 +49,7 @@ fn round(code: &[Instruction], head: u64) -> Option<Vec<Instruction>> {
         }
         address = match instruction.flow_control() {
             FlowControl::UnconditionalBranch => instruction.near_branch_target(),
+            FlowControl::Return => return None,
             _ => instruction.next_ip(),
         };
     }

@@ -18,29 +18,29 @@ use vcpu_tests::run::Run;
 type Row = (&'static str, Option<(usize, usize)>, (usize, usize));
 
 const FUNCTIONS: [Row; 17] = [
-    ("declared_inc", Some((6, 3)), (12, 6)),
-    ("declared_add", Some((6, 3)), (12, 6)),
-    ("declared_load", Some((5, 3)), (14, 6)),
-    ("declared_store", Some((6, 3)), (12, 6)),
-    ("declared_or", Some((6, 3)), (12, 6)),
-    ("declared_add_return", Some((7, 3)), (16, 6)),
-    ("declared_exchange", Some((8, 4)), (16, 7)),
-    ("declared_compare_exchange", Some((12, 3)), (21, 6)),
-    ("allocated_inc", Some((7, 3)), (13, 6)),
-    ("allocated_add", Some((6, 3)), (12, 6)),
-    ("allocated_load", Some((6, 3)), (15, 6)),
-    ("section_add", None, (10, 6)),
-    ("section_add_return", None, (14, 6)),
-    ("section_compare_equal_store", None, (15, 7)),
-    ("section_compare_equal_store_store", None, (18, 9)),
-    ("section_pop", None, (34, 10)),
-    ("pair_compare_exchange", Some((35, 7)), (45, 10)),
+    ("declared_inc", Some((6, 3)), (16, 5)),
+    ("declared_add", Some((6, 3)), (16, 5)),
+    ("declared_load", Some((5, 3)), (17, 5)),
+    ("declared_store", Some((6, 3)), (16, 5)),
+    ("declared_or", Some((6, 3)), (16, 5)),
+    ("declared_add_return", Some((7, 3)), (19, 5)),
+    ("declared_exchange", Some((8, 4)), (19, 6)),
+    ("declared_compare_exchange", Some((12, 3)), (24, 5)),
+    ("allocated_inc", Some((6, 3)), (16, 5)),
+    ("allocated_add", Some((5, 3)), (15, 5)),
+    ("allocated_load", Some((5, 3)), (17, 5)),
+    ("section_add", None, (11, 5)),
+    ("section_add_return", None, (15, 5)),
+    ("section_compare_equal_store", None, (16, 6)),
+    ("section_compare_equal_store_store", None, (19, 8)),
+    ("section_pop", None, (32, 9)),
+    ("pair_compare_exchange", Some((35, 7)), (48, 9)),
 ];
 
 /// One round of a loop on an allocated object, whose address and mode stay in registers: the update,
 /// and the two instructions that count rounds.
 const LOOPS: [Row; 2] = [
-    ("loop_inc", Some((3, 1)), (9, 3)),
+    ("loop_inc", Some((3, 1)), (10, 3)),
     ("loop_section_add", None, (10, 3)),
 ];
 

@@ -4,6 +4,7 @@
 //! A ratio fails when it is above its bar times the upper end of its A/A interval; a count or a
 //! number of bytes has no such interval and fails above the bar. Lower is always better.
 
+mod aligned;
 mod data;
 mod disassembly;
 mod exec;
@@ -13,6 +14,7 @@ mod reference;
 mod size;
 mod startup;
 mod statistics;
+mod subject;
 mod threads;
 
 use std::fs;
@@ -92,7 +94,7 @@ pub fn foundation(json: Option<&Path>) -> Result<ExitCode> {
     finish(&rows, json)
 }
 
-/// Prints the rows, writes them where they were asked for, and judges.
+/// Prints the rows, writes them where `json` says, and judges.
 fn finish(rows: &[Row], json: Option<&Path>) -> Result<ExitCode> {
     print(rows);
     if let Some(path) = json {

@@ -52,11 +52,14 @@ enum Suite {
         #[arg(long, value_name = "FILE")]
         json: Option<PathBuf>,
     },
-    /// Per-vCPU data: operations, structures, areas
+    /// Per-vCPU data in each mode: increments, caches, many threads
     Data {
-        /// As for foundation
+        /// Also write the rows there, as a list of {name, value, unit, aa_low, aa_high}
         #[arg(long, value_name = "FILE")]
         json: Option<PathBuf>,
+        /// Also write the thread-scaling picture there
+        #[arg(long, value_name = "FILE")]
+        svg: Option<PathBuf>,
     },
 }
 
@@ -68,8 +71,8 @@ fn main() -> ExitCode {
             suite: Suite::Foundation { json },
         } => bench::foundation(json.as_deref()),
         Command::Bench {
-            suite: Suite::Data { json },
-        } => bench::data(json.as_deref()),
+            suite: Suite::Data { json, svg },
+        } => bench::data(json.as_deref(), svg.as_deref()),
         Command::Kernel { command } => kernel::run(&command),
         Command::Dist => dist::run().map(|()| ExitCode::SUCCESS),
     };

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! How per-vCPU words are reached, and what every operation does when its section does not commit.
 
+use core::cell::UnsafeCell;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU64, Ordering};
 
@@ -14,19 +15,31 @@ use crate::process::{self, Found};
 /// must not wait without end.
 pub(crate) const ATTEMPTS: u32 = 64;
 
-/// How the words of an object are reached. It is settled before the first object exists and never
-/// changes, so each object carries it: beside the object's address a compiler may keep it in
-/// registers, and ask for the mode once for many operations, which a static would not allow.
+/// How per-vCPU words are reached in this process. It is settled before the first object exists and
+/// never changes.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct Access {
-    /// The binary logarithm of the stride, and [`Self::GS`].
+    /// The binary logarithm of the stride in the lowest bits, of which the processor's shifts take
+    /// six; [`Self::SHARED`] with what goes with it; [`Self::GS`].
     shift: u32,
     /// What an mm_cid must be below: `nr_vcpus` in the modes that go by it, else 0, so that every
     /// one is out of range, also where a kernel fills it although the mode goes by cpu_id: two
     /// indices for one word would lose updates.
     bound: u32,
 }
+
+/// Written by [`Access::settle`] alone, then read by [`Access::current`]. In .data although it is
+/// zero, beside what else the start writes.
+#[unsafe(link_section = ".data.vcpu_rt")]
+pub(crate) static CURRENT: CurrentCell = CurrentCell(UnsafeCell::new(Access::NONE));
+
+/// See [`CURRENT`].
+#[repr(transparent)]
+pub(crate) struct CurrentCell(UnsafeCell<Access>);
+
+// SAFETY: written while the process has one thread, then only read.
+unsafe impl Sync for CurrentCell {}
 
 /// One way to reach a word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,8 +55,12 @@ pub enum Way {
 }
 
 impl Access {
-    /// The sign bit of the shift, of which the processor takes the lowest bits.
+    /// The sign bit of the shift: the kernel loads the GS base.
     const GS: u32 = 1 << 31;
+    /// Updates are locked, on an area that is chosen by the thread among so many as the bits from
+    /// [`Self::AREAS`] on say.
+    const SHARED: u32 = 1 << 30;
+    const AREAS: u32 = 8;
 
     /// Before the start. Every operation is refused its fast path.
     pub(crate) const NONE: Self = Self { shift: 0, bound: 0 };
@@ -51,16 +68,33 @@ impl Access {
     /// In this process, once it has areas.
     pub(crate) fn of(found: &Found) -> Self {
         let shift = found.reservation.stride.trailing_zeros();
-        match found.mode {
-            Mode::Gs => Self {
-                shift: shift | Self::GS,
-                bound: found.nr_vcpus,
-            },
-            Mode::RseqMmCid => Self {
-                shift,
-                bound: found.nr_vcpus,
-            },
-            Mode::RseqCpuId | Mode::Shared => Self { shift, bound: 0 },
+        let (flags, bound) = match found.mode {
+            Mode::Gs => (Self::GS, found.nr_vcpus),
+            Mode::RseqMmCid => (0, found.nr_vcpus),
+            Mode::RseqCpuId => (0, 0),
+            Mode::Shared => (Self::SHARED | found.affinity.allowed << Self::AREAS, 0),
+        };
+        let shift = shift | flags;
+        Self { shift, bound }
+    }
+
+    /// Makes it what [`current`](Self::current) gives.
+    ///
+    /// # Safety
+    /// Called by the start, before there is any object, while the process has one thread.
+    pub(crate) unsafe fn settle(self) {
+        // SAFETY: nobody else writes or reads it now.
+        unsafe { *CURRENT.0.get() = self };
+    }
+
+    /// How words are reached, in code that has an object. A compiler takes it for a constant: it is
+    /// asked for once in a function or a loop, whatever operations that has, of however many objects.
+    #[inline(always)]
+    pub(crate) fn current() -> Self {
+        let bits = arch::access_bits();
+        Self {
+            shift: bits as u32,
+            bound: (bits >> 32) as u32,
         }
     }
 
@@ -70,7 +104,26 @@ impl Access {
         self.shift & Self::GS != 0
     }
 
-    /// Binary logarithm of the stride, in the lowest six bits: what `shl` by `%cl` takes.
+    /// Whether every update is locked.
+    #[inline(always)]
+    fn is_shared(self) -> bool {
+        self.shift & Self::SHARED != 0
+    }
+
+    /// The distance in bytes of this thread's area from the first one, where updates are locked.
+    /// Threads are spread by their thread pointers, over as many areas as the process may use CPUs:
+    /// ids below that count are areas that sums visit.
+    #[inline(always)]
+    fn shared_offset(self) -> usize {
+        let areas = (self.shift & !Self::SHARED) >> Self::AREAS;
+        // Fibonacci hashing of the page number, scaled to the number of areas.
+        let page = (arch::constant_thread_pointer() >> 12) as u32;
+        let hash = u64::from(page.wrapping_mul(0x9e37_79b9));
+        let area = (hash * u64::from(areas)) >> 32;
+        (area as usize) << (self.shift & 63)
+    }
+
+    /// The binary logarithm of the stride, in the lowest six bits: what `shl` by `%cl` takes.
     #[inline(always)]
     pub fn shift(self) -> u32 {
         self.shift
@@ -104,11 +157,18 @@ pub unsafe fn run_single<T, O>(
     access: Access,
     operation: impl Fn(Way, NonNull<T>, Access) -> Option<O>,
 ) -> O {
-    let way = if access.is_gs() { Way::Gs } else { Way::MmCid };
     // One call of `operation` with a constant in each arm: the other ways then vanish from it.
-    let done = match way {
-        Way::Gs => operation(Way::Gs, word, access),
-        _ => operation(Way::MmCid, word, access),
+    let done = if access.is_gs() {
+        operation(Way::Gs, word, access)
+    } else if access.is_shared() {
+        // SAFETY: that area exists.
+        operation(
+            Way::Locked,
+            unsafe { word.byte_add(access.shared_offset()) },
+            access,
+        )
+    } else {
+        operation(Way::MmCid, word, access)
     };
     match done {
         Some(output) => output,
@@ -180,19 +240,13 @@ pub fn own_way() -> Option<(Way, Access)> {
 }
 
 /// The distance in bytes of the area for this thread's locked operations from the first one. In
-/// shared mode every area is locked, so threads are spread by their thread pointers. Otherwise only
-/// the last one is: locked and unlocked updates must not share a word.
+/// shared mode every area is locked. Otherwise only the last one is: locked and unlocked updates must
+/// not share a word.
 pub fn shared_area_offset(found: &Found) -> usize {
-    let area = if found.mode == Mode::Shared {
-        // Fibonacci hashing of the page number, scaled to the CPUs that the process may use: ids
-        // below that count are areas that sums visit.
-        let page = (arch::thread_pointer() >> 12) as u32;
-        let hash = u64::from(page.wrapping_mul(0x9e37_79b9));
-        ((hash * u64::from(found.affinity.allowed)) >> 32) as u32
-    } else {
-        found.nr_vcpus
-    };
-    area as usize * found.reservation.stride as usize
+    if found.mode == Mode::Shared {
+        return Access::of(found).shared_offset();
+    }
+    found.nr_vcpus as usize * found.reservation.stride as usize
 }
 
 /// A lock that is only tried, never waited for. A holder that a fork left behind in the parent does

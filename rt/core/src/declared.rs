@@ -7,7 +7,7 @@
 use core::cell::UnsafeCell;
 use core::ffi::c_int;
 use core::ops::Deref;
-use core::ptr::{self, NonNull};
+use core::ptr;
 use core::slice;
 
 use linux_raw_sys::general::__NR_exit_group;
@@ -25,6 +25,8 @@ use crate::{arch, areas, process};
 pub struct Declared<T> {
     /// The address, once the start filled it.
     local: UnsafeCell<Local<T>>,
+    /// For readers that are not this crate.
+    access: UnsafeCell<Access>,
     size: u64,
     align: u64,
     /// What a program with this has as well: the areas' stage of the start.
@@ -52,6 +54,7 @@ impl<T: Object> Declared<T> {
         }
         Self {
             local: UnsafeCell::new(Local::NONE),
+            access: UnsafeCell::new(Access::NONE),
             size: size_of::<T>() as u64,
             align: align_of::<T>() as u64,
             keep: &areas::START,
@@ -143,9 +146,7 @@ pub(crate) unsafe fn start() {
         }
         match areas::alloc(cell.size as usize, cell.align as usize) {
             Ok(first) => {
-                // SAFETY: allocated with the variable's size; it is never freed.
-                let local = unsafe { Local::new(first, Access::of(process::found())) };
-                let (first, access): (NonNull<u8>, Access) = (local.first(), local.access());
+                let access = Access::of(process::found());
                 cell.first = first.as_ptr().cast();
                 (cell.shift, cell.bound) = (access.shift(), access.bound());
             }

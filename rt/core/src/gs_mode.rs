@@ -2,6 +2,9 @@
 //! PR_SET_GS_MODE at start (see `kernel/README.md` and `docs/decisions/0006-gs-mode.md`): asked for,
 //! and switched on where nobody else owns GS.
 
+#[cfg_attr(feature = "test-hooks", path = "gs_mode/pinned_for_a_test.rs")]
+mod without_prctl;
+
 use core::mem::MaybeUninit;
 use core::ptr;
 
@@ -12,6 +15,7 @@ use vcpu_abi::{
 };
 
 use crate::arch;
+use crate::tunables::GsChoice;
 
 /// `ARCH_GET_GS` (`arch/x86/include/uapi/asm/prctl.h`).
 const ARCH_GET_GS: usize = 0x1004;
@@ -36,18 +40,20 @@ pub enum GsMode {
     SetRefused(Errno),
 }
 
-/// Switches the mode on with this stride, or finds why not. `fsgsbase` is what AT_HWCAP2 says.
+/// Switches the mode on with this stride, or finds why not. `choice` is not off; `fsgsbase` is what
+/// AT_HWCAP2 says.
 ///
 /// # Safety
 /// Called while the process has one thread. For every mm_cid below nr_cpu_ids there is an area.
-pub(crate) unsafe fn switch_on(stride: u64, fsgsbase: bool) -> GsMode {
+pub(crate) unsafe fn switch_on(choice: GsChoice, stride: u64, fsgsbase: bool) -> GsMode {
     let ours = PrctlSetGsMode {
         index_mode: GS_INDEX_MODE_MM_VCPU,
         flags: 0,
         stride,
     };
     match get() {
-        Err(errno) => return GsMode::GetRefused(errno),
+        // SAFETY: by the caller's word.
+        Err(errno) => return unsafe { without_prctl::switch_on(errno, choice, fsgsbase) },
         // Who put it there before us did the same.
         Ok(current) if current == ours => return GsMode::On,
         Ok(current) if current.index_mode != GS_INDEX_MODE_NONE => return GsMode::Foreign,

@@ -40,7 +40,6 @@ unsafe impl<T: Object, const N: usize> Object for [T; N] {
 pub struct Local<T> {
     /// vCPU 0's copy.
     first: NonNull<T>,
-    access: Access,
 }
 
 // SAFETY: it is an address; all access goes through sections and atomics.
@@ -52,14 +51,7 @@ impl<T> Local<T> {
     /// Before the start.
     pub(crate) const NONE: Self = Self {
         first: NonNull::dangling(),
-        access: Access::NONE,
     };
-
-    /// # Safety
-    /// `first` is vCPU 0's copy of a live object, which outlives this.
-    pub(crate) unsafe fn new(first: NonNull<T>, access: Access) -> Self {
-        Self { first, access }
-    }
 
     /// vCPU 0's copy.
     #[inline(always)]
@@ -70,7 +62,7 @@ impl<T> Local<T> {
     /// How the copies are reached.
     #[inline(always)]
     pub(crate) fn access(&self) -> Access {
-        self.access
+        Access::current()
     }
 
     /// The address of the copy in one area: a vCPU's below `nr_vcpus`, or the last one. `None`
@@ -107,10 +99,7 @@ impl<T> Local<T> {
         // SAFETY: by the caller's word not null.
         let first = unsafe { NonNull::new_unchecked(select(self.first.as_ptr())) };
         Part {
-            local: Local {
-                first,
-                access: self.access,
-            },
+            local: Local { first },
             whole: PhantomData,
         }
     }
@@ -170,8 +159,7 @@ impl<T: Object> PerVcpu<T> {
             return Err(Errno::OPNOTSUPP);
         }
         let first = areas::alloc(size_of::<T>(), align_of::<T>())?.cast();
-        let access = Access::of(process::found());
-        let local = Local { first, access };
+        let local = Local { first };
         Ok(Self { local })
     }
 }

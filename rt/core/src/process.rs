@@ -6,6 +6,7 @@ use core::cell::UnsafeCell;
 use rustix::io::Errno;
 use vcpu_abi::{Mode, RSEQ_FEATURE_SIZE_MM_CID, Rseq};
 
+use crate::access::Access;
 use crate::areas::{self, Reservation};
 use crate::auxv::Auxv;
 use crate::fence;
@@ -132,6 +133,10 @@ pub(crate) unsafe fn set_areas(affinity: Affinity, reservation: Reservation, gs:
     found.gs = gs;
     if gs == GsMode::On {
         found.mode = Mode::Gs;
+    }
+    if found.reservation.refused.is_none() {
+        // SAFETY: by the caller's word; objects come later.
+        unsafe { Access::of(found).settle() };
     }
 }
 

@@ -6,17 +6,13 @@ use std::io;
 use std::mem::zeroed;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::process::Command;
 use std::ptr::{null, null_mut};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use crate::command::output;
-
-/// Pins this process, and so everything it starts, to the last CPU that it may use. The first one
-/// is where a machine's interrupts usually go.
-pub fn pin_to_one_cpu() -> Result<()> {
+/// The CPUs that this process may use.
+pub fn allowed_cpus() -> Result<Vec<usize>> {
     // SAFETY: a cpu_set_t is an array of integers; zero is the empty set.
     let mut allowed: libc::cpu_set_t = unsafe { zeroed() };
     // SAFETY: the pointer and the size are those of one cpu_set_t.
@@ -24,21 +20,34 @@ pub fn pin_to_one_cpu() -> Result<()> {
         return Err(io::Error::last_os_error()).context("sched_getaffinity");
     }
     let size = usize::try_from(libc::CPU_SETSIZE)?;
-    // SAFETY: every number is below CPU_SETSIZE.
-    let last = (0..size)
-        .rev()
-        .find(|&cpu| unsafe { libc::CPU_ISSET(cpu, &allowed) });
-    let Some(cpu) = last else {
-        bail!("this process may run on no CPU below {size}")
-    };
+    Ok((0..size)
+        // SAFETY: every number is below CPU_SETSIZE.
+        .filter(|&cpu| unsafe { libc::CPU_ISSET(cpu, &allowed) })
+        .collect())
+}
+
+/// Lets this process, and so everything it starts, use these CPUs.
+pub fn use_cpus(cpus: &[usize]) -> Result<()> {
     // SAFETY: as above.
-    let mut one: libc::cpu_set_t = unsafe { zeroed() };
-    // SAFETY: the number is below CPU_SETSIZE.
-    unsafe { libc::CPU_SET(cpu, &mut one) };
+    let mut set: libc::cpu_set_t = unsafe { zeroed() };
+    for &cpu in cpus {
+        // SAFETY: the number is below CPU_SETSIZE: it comes from such a set.
+        unsafe { libc::CPU_SET(cpu, &mut set) };
+    }
     // SAFETY: the pointer and the size are those of one cpu_set_t.
-    if unsafe { libc::sched_setaffinity(0, size_of_val(&one), &raw const one) } != 0 {
+    if unsafe { libc::sched_setaffinity(0, size_of_val(&set), &raw const set) } != 0 {
         return Err(io::Error::last_os_error()).context("sched_setaffinity");
     }
+    Ok(())
+}
+
+/// Pins this process, and so everything it starts, to the last CPU that it may use. The first one
+/// is where a machine's interrupts usually go.
+pub fn pin_to_one_cpu() -> Result<()> {
+    let Some(&cpu) = allowed_cpus()?.last() else {
+        bail!("this process may run on no CPU below {}", libc::CPU_SETSIZE)
+    };
+    use_cpus(&[cpu])?;
     println!("pinned to CPU {cpu}");
     Ok(())
 }
@@ -77,12 +86,4 @@ pub fn time_to_exit(path: &CStr) -> Result<Duration> {
         bail!("{path:?} ended with wait status {status:#x}");
     }
     Ok(time)
-}
-
-/// Runs a program that prints numbers, and returns them line by line.
-pub fn numbers(path: &Path) -> Result<Vec<Vec<f64>>> {
-    let printed = output(&mut Command::new(path))?;
-    let numbers = |line: &str| line.split_whitespace().map(str::parse).collect();
-    let lines = printed.lines().map(numbers).collect::<Result<_, _>>();
-    lines.with_context(|| format!("{} printed {printed:?}", path.display()))
 }

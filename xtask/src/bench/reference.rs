@@ -21,11 +21,23 @@ pub fn bench_directory() -> Result<PathBuf> {
     Ok(path)
 }
 
-/// Compiles tests/bench/c/NAME.c, with further flags and sources, by the C compiler's defaults
-/// and -O2.
-pub fn compile(name: &str, flags: &[OsString], sources: &[&Path]) -> Result<PathBuf> {
-    let path = bench_directory()?.join(name);
-    let mut compiler = c_compiler("gcc", "gcc")?;
+/// gcc, and the package that has it.
+pub const GCC: (&str, &str) = ("gcc", "gcc");
+
+/// musl's wrapper of gcc, likewise.
+pub const MUSL_GCC: (&str, &str) = ("musl-gcc", "musl-tools");
+
+/// Compiles tests/bench/c/NAME.c to `file`, with further flags and sources, by the C compiler's
+/// defaults and -O2.
+pub fn compile(
+    compiler: (&str, &str),
+    name: &str,
+    flags: &[OsString],
+    sources: &[&Path],
+    file: &str,
+) -> Result<PathBuf> {
+    let path = bench_directory()?.join(file);
+    let mut compiler = c_compiler(compiler)?;
     compiler.args(["-O2", "-Wall", "-o"]).arg(&path).args(flags);
     run(compiler.arg(source(&format!("{name}.c"))).args(sources))?;
     Ok(path)
@@ -34,7 +46,7 @@ pub fn compile(name: &str, flags: &[OsString], sources: &[&Path]) -> Result<Path
 /// The three instructions that any process needs to end: the floor of exec to exit.
 pub fn assemble_floor() -> Result<PathBuf> {
     let path = bench_directory()?.join("nothing-floor");
-    let mut compiler = c_compiler("gcc", "gcc")?;
+    let mut compiler = c_compiler(GCC)?;
     compiler.args(["-nostdlib", "-static", "-o"]).arg(&path);
     run(compiler.arg(source("nothing_floor.S")))?;
     Ok(path)
@@ -45,7 +57,7 @@ pub fn assemble_floor() -> Result<PathBuf> {
 pub fn musl_nothing(form: Form) -> Result<PathBuf> {
     let directory = bench_directory()?;
     let nothing = source("nothing.c");
-    let mut compiler = c_compiler("musl-gcc", "musl-tools")?;
+    let mut compiler = c_compiler(MUSL_GCC)?;
     compiler.args(["-O2", "-o"]);
     match form {
         Form::Static => {
@@ -58,7 +70,7 @@ pub fn musl_nothing(form: Form) -> Result<PathBuf> {
             let object = directory.join("nothing-musl.o");
             run(compiler.arg(&object).args(["-fPIE", "-c"]).arg(&nothing))?;
             let library = Path::new("/usr/lib/x86_64-linux-musl");
-            let mut linker = c_compiler("gcc", "gcc")?;
+            let mut linker = c_compiler(GCC)?;
             linker
                 .args(["-static-pie", "-nostartfiles", "-nostdlib", "-o"])
                 .arg(&path);
@@ -115,7 +127,7 @@ fn source(name: &str) -> PathBuf {
     root().join("tests/bench/c").join(name)
 }
 
-fn c_compiler(program: &str, package: &str) -> Result<std::process::Command> {
+fn c_compiler((program, package): (&str, &str)) -> Result<std::process::Command> {
     if !is_installed(program) {
         bail!("{program} is missing: apt-get install {package}");
     }

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! A thread created and joined: ours beside a bare clone and beside glibc's.
 
-use std::path::{Path, PathBuf};
+use std::ffi::OsString;
 
 use anyhow::Result;
 
 use super::Row;
-use super::process::numbers;
-use super::reference::compile;
-use super::statistics::{Random, Ratio, median};
+use super::reference::{GCC, compile};
+use super::statistics::{Ratio, median};
+use super::subject::{Subject, alternate};
 use crate::program::{Form, Profile, build};
 
 /// Processes of each program. Each prints samples, and the median of them counts: a CPU that is
@@ -18,10 +18,12 @@ const ROUNDS: usize = 30;
 /// create_join_vs_raw and create_join_vs_glibc.
 pub fn rows() -> Result<[Row; 2]> {
     let ours = build("bench-create-join", Form::Static, Profile::Release)?;
-    let raw = compile("create_join_raw", &[], &[])?;
-    let glibc = compile("create_join_glibc", &["-pthread".into()], &[])?;
-    let times = alternate(&[&ours, &ours, &raw, &glibc], ROUNDS, |program| {
-        Ok(median(&numbers(program)?.concat()))
+    let c = |name, flags: &[OsString]| compile(GCC, name, flags, &[], name);
+    let raw = c("create_join_raw", &[])?;
+    let glibc = c("create_join_glibc", &["-pthread".into()])?;
+    let subjects = [&ours, &ours, &raw, &glibc].map(|program| Subject::new(program));
+    let times = alternate(&subjects, ROUNDS, |subject| {
+        Ok(median(&subject.numbers()?.concat()))
     })?;
     let [ours, again, raw, glibc] = &times[..] else {
         unreachable!("one list a program")
@@ -45,26 +47,4 @@ pub fn rows() -> Result<[Row; 2]> {
             0.95,
         ),
     ])
-}
-
-/// Runs every program once a round, in an order that changes from round to round, and returns
-/// what each measured.
-pub fn alternate<T>(
-    programs: &[&PathBuf],
-    rounds: usize,
-    measure: impl Fn(&Path) -> Result<T>,
-) -> Result<Vec<Vec<T>>> {
-    let mut random = Random::new();
-    let mut results: Vec<Vec<T>> = programs
-        .iter()
-        .map(|_| Vec::with_capacity(rounds))
-        .collect();
-    let mut order: Vec<usize> = (0..programs.len()).collect();
-    for _ in 0..rounds {
-        random.shuffle(&mut order);
-        for &program in &order {
-            results[program].push(measure(programs[program])?);
-        }
-    }
-    Ok(results)
 }

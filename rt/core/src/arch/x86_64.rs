@@ -97,6 +97,39 @@ pub fn thread_pointer() -> usize {
     pointer
 }
 
+/// As [`thread_pointer`], for code to which any thread's would do as well: the compiler may ask once and
+/// keep it, across a switch of stacks too.
+#[inline(always)]
+pub fn constant_thread_pointer() -> usize {
+    let pointer;
+    // SAFETY: as above. Memory that nobody writes, so `pure` and `nomem` tell no lie that shows.
+    unsafe {
+        asm!(
+            "mov {pointer}, fs:[0]",
+            pointer = out(reg) pointer,
+            options(pure, nomem, nostack, preserves_flags),
+        );
+    }
+    pointer
+}
+
+/// The bits of [`crate::access::Access::current`], by a load that the compiler takes for a constant.
+#[inline(always)]
+pub fn access_bits() -> u64 {
+    let bits;
+    // SAFETY: one load. `pure` and `nomem` would be wrong of memory that changes; this word is written
+    // before there is any object, and only who has an object asks. No stack, no flags.
+    unsafe {
+        asm!(
+            "mov {bits}, qword ptr [rip + {word}]",
+            bits = out(reg) bits,
+            word = sym crate::access::CURRENT,
+            options(pure, nomem, nostack, preserves_flags),
+        );
+    }
+    bits
+}
+
 /// Start and end of a section of the program; equal where there is none.
 ///
 /// The linker defines both symbols where it kept a part of that section. They are weak, so that a

@@ -88,7 +88,9 @@ pub unsafe fn start(tunables: &Tunables, declared_minimum: u64) {
         _ if !covers_all => GsMode::Unbounded,
         // SAFETY: one thread, by the caller's word. The kernel told how many CPUs there can be, and
         // there are as many areas (docs/decisions/0006).
-        _ => unsafe { gs_mode::switch_on(reservation.stride, process::found().fsgsbase) },
+        choice => unsafe {
+            gs_mode::switch_on(choice, reservation.stride, process::found().fsgsbase)
+        },
     };
     // SAFETY: by the caller's word.
     unsafe {

@@ -49,7 +49,7 @@ impl<T, const CLASSES: usize, const SLOTS: usize> Local<Cache<T, CLASSES, SLOTS>
             if access.is_gs() {
                 arch::cache_push_gs::<CLASSES>(first, class, raw, access.bound())
             } else {
-                arch::cache_push::<CLASSES>(first.add(class), raw, access)
+                arch::cache_push::<CLASSES>(first, class, raw, access)
             }
         };
         if is_done {
@@ -74,12 +74,15 @@ impl<T, const CLASSES: usize, const SLOTS: usize> Local<Cache<T, CLASSES, SLOTS>
             if access.is_gs() {
                 arch::cache_pop_gs::<CLASSES>(first, class, access.bound())
             } else {
-                arch::cache_pop::<CLASSES>(first.add(class), access)
+                arch::cache_pop::<CLASSES>(first, class, access)
             }
         };
         match NonNull::new(ptr::with_exposed_provenance_mut(raw as usize)) {
             Some(item) => Ok(item),
-            None => pop_one_otherwise(self.first(), class),
+            None => {
+                let (item, reason) = pop_one_otherwise(self.first(), class);
+                item.ok_or(reason)
+            }
         }
     }
 
@@ -233,17 +236,22 @@ fn push_one_otherwise<T, const CLASSES: usize, const SLOTS: usize>(
     push_items(first, class, &[item]).map(drop)
 }
 
+/// An item, or why there is none: in two registers, which a `Result` of the two is not.
 #[cold]
 #[inline(never)]
 fn pop_one_otherwise<T, const CLASSES: usize, const SLOTS: usize>(
     first: NonNull<Cache<T, CLASSES, SLOTS>>,
     class: usize,
-) -> Result<NonNull<T>, NotTaken> {
+) -> (Option<NonNull<T>>, NotTaken) {
     let mut item = [MaybeUninit::uninit()];
-    pop_items(first, class, &mut item)?;
-    let [item] = item;
-    // SAFETY: one was taken.
-    Ok(unsafe { item.assume_init() })
+    match pop_items(first, class, &mut item) {
+        Ok(_) => {
+            let [item] = item;
+            // SAFETY: one was taken.
+            (Some(unsafe { item.assume_init() }), NotTaken::Empty)
+        }
+        Err(reason) => (None, reason),
+    }
 }
 
 /// At least one of `items`.

@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The clock of the benchmark programs.
+//! What the benchmark programs share: the clock, loops at eight places of a 64-byte line, the way in
+//! which samples are printed, and the thread that runs them.
 
 #![no_std]
 
-/// CLOCK_MONOTONIC in nanoseconds, by the system call: it is read twice a measurement, so what it
-/// costs does not show.
-pub fn nanoseconds() -> f64 {
-    const CLOCK_GETTIME: u32 = 228;
-    const CLOCK_MONOTONIC: usize = 1;
-    let mut now = [0_i64; 2];
-    let now_address = (&raw mut now).expose_provenance();
-    // SAFETY: on success the kernel writes seconds and nanoseconds to `now`, two 64-bit words.
-    let read = unsafe { vcpu_rt::syscall(CLOCK_GETTIME, [CLOCK_MONOTONIC, now_address, 0, 0]) };
-    assert!(read.is_ok(), "clock_gettime failed");
-    now[0] as f64 * 1e9 + now[1] as f64
-}
+mod aligned;
+mod arguments;
+mod clock;
+mod cpu;
+mod vcpu;
+
+pub use aligned::{LOOPS, Samples, lead, print_samples};
+pub use arguments::{number, word};
+pub use clock::nanoseconds;
+pub use cpu::{pin, yield_while};
+pub use vcpu::{expect_mode, run_on_a_vcpu};

@@ -24,7 +24,8 @@ use crate::critical_section;
 /// thread block of vcpu-rt.
 #[inline(always)]
 pub unsafe fn cache_push<const CLASSES: usize>(
-    current: NonNull<u64>,
+    first: NonNull<u64>,
+    class: usize,
     item: u64,
     access: Access,
 ) -> bool {
@@ -38,20 +39,21 @@ pub unsafe fn cache_push<const CLASSES: usize>(
                 "cmp {word:e}, {bound:e}",
                 "jae {missed}",
                 "shl {word}, cl",
-                "add {word}, {current}",
-                "mov {slot}, [{word}]",
-                "cmp {slot}, [{word} + {end}]",
+                "add {word}, {first}",
+                "mov {slot}, [{word} + 8 * {class}]",
+                "cmp {slot}, [{word} + 8 * {class} + {end}]",
                 "jae {missed}",
                 "mov [{slot}], {item}",
                 "add {slot}, 8",
             ],
-            commit: "mov [{word}], {slot}",
+            commit: "mov [{word} + 8 * {class}], {slot}",
             abort: ["jmp {missed}"],
             word = out(reg) _,
             slot = out(reg) _,
             id = const MM_CID,
             end = const 8 * CLASSES,
-            current = in(reg) current.as_ptr(),
+            first = in(reg) first.as_ptr(),
+            class = in(reg) class,
             item = in(reg) item,
             bound = in(reg) access.bound(),
             in("ecx") access.shift(),
@@ -105,7 +107,11 @@ pub unsafe fn cache_push_gs<const CLASSES: usize>(
 /// # Safety
 /// As for [`cache_push`].
 #[inline(always)]
-pub unsafe fn cache_pop<const CLASSES: usize>(current: NonNull<u64>, access: Access) -> u64 {
+pub unsafe fn cache_pop<const CLASSES: usize>(
+    first: NonNull<u64>,
+    class: usize,
+    access: Access,
+) -> u64 {
     let item: u64;
     // SAFETY: as for `cache_push`; above `begin` there are items.
     unsafe {
@@ -115,21 +121,22 @@ pub unsafe fn cache_pop<const CLASSES: usize>(current: NonNull<u64>, access: Acc
                 "cmp {word:e}, {bound:e}",
                 "jae 775f",
                 "shl {word}, cl",
-                "add {word}, {current}",
-                "mov {slot}, [{word}]",
-                "cmp {slot}, [{word} + {begin}]",
+                "add {word}, {first}",
+                "mov {slot}, [{word} + 8 * {class}]",
+                "cmp {slot}, [{word} + 8 * {class} + {begin}]",
                 "jbe 775f",
                 "mov {item}, [{slot} - 8]",
                 "sub {slot}, 8",
             ],
-            commit: "mov [{word}], {slot}",
+            commit: "mov [{word} + 8 * {class}], {slot}",
             abort: ["775:", "xor {item:e}, {item:e}", "jmp 772b"],
             word = out(reg) _,
             slot = out(reg) _,
             item = out(reg) item,
             id = const MM_CID,
             begin = const 16 * CLASSES,
-            current = in(reg) current.as_ptr(),
+            first = in(reg) first.as_ptr(),
+            class = in(reg) class,
             bound = in(reg) access.bound(),
             in("ecx") access.shift(),
         )

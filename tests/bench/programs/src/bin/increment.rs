@@ -1,94 +1,217 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Increments a per-vCPU counter in rseq mode, in a loop at each of eight places of a 64-byte line;
-//! prints nanoseconds an increment, a line for each place, a column for each sample.
+//! Increments in a loop at each of eight places of a 64-byte line: `bench-increment MODE LOOP`. Prints
+//! nanoseconds an increment, a line for each place, a column for each sample.
+//!
+//! The loops increment one word or sixteen, each on a cache line of its own: plain memory by one instruction, `plain` or `lock`ed; per-vCPU data by one `%gs:`
+//! instruction, `gs`, with the same operand but for the segment; and by the public functions, of
+//! `allocated` objects and of `declared` variables.
 
 #![no_std]
 #![no_main]
 
 use core::arch::asm;
 
-use vcpu_bench_programs::nanoseconds;
-use vcpu_rt::{PerVcpu, Single, eprintln, print, println, rseq};
+use vcpu_bench_programs::{
+    Samples, aligned_loops, expect_mode, print_samples, run_on_a_vcpu, word,
+};
+use vcpu_rt::{Object, PerVcpu, Single, field, per_vcpu};
 
 vcpu_rt::entry!(main);
 
-const SAMPLES: u32 = 40;
-const INCREMENTS: u32 = 100_000;
+/// A bound for programs with the feature `test-hooks`, which other programs do not ask for: whatever
+/// the machine has.
+#[cfg(feature = "test-hooks")]
+#[unsafe(no_mangle)]
+static vcpu_rt_test_nr_vcpus: u32 = 8192;
 
-/// The bytes between the padding and the loop, which is the compiler's business. The benchmark
-/// builds without, looks, and builds again with what it saw.
-const LEAD: usize = match option_env!("VCPU_RT_BENCH_LEAD") {
-    Some(text) => match usize::from_str_radix(text, 10) {
-        Ok(lead) => lead,
-        Err(_) => panic!("VCPU_RT_BENCH_LEAD is a number of bytes"),
-    },
-    None => 0,
-};
+/// A counter that shares its cache line with nothing.
+#[repr(C, align(64))]
+struct Line {
+    word: Single,
+}
 
-/// Defines a function of this name whose loop begins `$offset` bytes into a 64-byte line.
-macro_rules! increment_at {
-    ($name:ident, $offset:literal) => {
-        #[unsafe(no_mangle)]
-        #[inline(never)]
-        extern "C" fn $name(counter: &PerVcpu<Single>, increments: u32) {
-            // SAFETY: padding that does nothing.
-            unsafe {
-                asm!(
-                    ".balign 64",
-                    ".fill {padding}, 1, 0x90",
-                    padding = const ($offset + 64 - LEAD) % 64,
-                    options(nomem, nostack, preserves_flags),
-                );
-            }
-            for _ in 0..increments {
-                counter.add(1);
-            }
+// SAFETY: one word.
+unsafe impl Object for Line {}
+
+macro_rules! declare {
+    ($($name:ident)+) => {
+        per_vcpu! {
+            $(static $name: Line;)+
+        }
+        macro_rules! increment_declared {
+            () => {
+                $(field!($name, word).inc();)+
+            };
+        }
+        fn declared_sum() -> u64 {
+            0 $(+ field!($name, word).sum())+
         }
     };
 }
 
-increment_at!(increment_at_0, 0);
-increment_at!(increment_at_8, 8);
-increment_at!(increment_at_16, 16);
-increment_at!(increment_at_24, 24);
-increment_at!(increment_at_32, 32);
-increment_at!(increment_at_40, 40);
-increment_at!(increment_at_48, 48);
-increment_at!(increment_at_56, 56);
+declare!(A B C D E F G H I J K L M N O P);
 
-const LOOPS: [extern "C" fn(&PerVcpu<Single>, u32); 8] = [
-    increment_at_0,
-    increment_at_8,
-    increment_at_16,
-    increment_at_24,
-    increment_at_32,
-    increment_at_40,
-    increment_at_48,
-    increment_at_56,
-];
+/// What is incremented besides the declared variables.
+struct Words {
+    one: PerVcpu<Single>,
+    sixteen: PerVcpu<[Line; 16]>,
+    /// For `%gs:`.
+    raw: PerVcpu<[Line; 16]>,
+    /// The address of its copy on vCPU 0.
+    raw_first: usize,
+    /// The address of 16 lines that are not per-vCPU.
+    plain: usize,
+}
 
-fn main() -> i32 {
-    if rseq::mm_cid() == u32::MAX {
-        eprintln!("a kernel with mm_cid is needed");
-        return 1;
-    }
-    let counter = match PerVcpu::new() {
-        Ok(counter) => counter,
-        Err(errno) => panic!("no counter: {errno:?}"),
-    };
-    for increment_at in LOOPS {
-        increment_at(&counter, INCREMENTS);
-        for _ in 0..SAMPLES {
-            let start = nanoseconds();
-            increment_at(&counter, INCREMENTS);
-            print!("{:.4} ", (nanoseconds() - start) / f64::from(INCREMENTS));
+/// One instruction on a word of 16 lines.
+macro_rules! on_one {
+    ($prefix:literal, $segment:literal, $words:expr) => {
+        // SAFETY: the word is alive. No stack; flags are clobbered by default.
+        unsafe {
+            asm!(
+                concat!($prefix, "inc qword ptr ", $segment, "[{words}]"),
+                words = in(reg) $words,
+                options(nostack),
+            )
         }
-        println!("");
+    };
+}
+
+/// The same on each of 16 words, `$bytes` bytes from one to the next.
+macro_rules! on_sixteen {
+    ($segment:literal, $bytes:literal, $words:expr) => {
+        // SAFETY: as for one word.
+        unsafe {
+            asm!(
+                ".irp n, 0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15",
+                concat!("inc qword ptr ", $segment, "[{words} + \\n * ", $bytes, "]"),
+                ".endr",
+                words = in(reg) $words,
+                options(nostack),
+            )
+        }
+    };
+}
+
+/// The public function on each of 16 elements.
+macro_rules! increment_allocated {
+    ($lines:expr; $($index:literal)+) => {{
+        $(
+            let line = $lines.at($index);
+            field!(line, word).inc();
+        )+
+    }};
+}
+
+type Loops = [extern "C" fn(&Words, u32); 8];
+
+/// The loops of a name, and increments in a round.
+fn loops(name: &str) -> (Loops, u32) {
+    match name {
+        "plain_one" => (
+            aligned_loops!("plain_one", |words: &Words| on_one!("", "", words.plain)),
+            1,
+        ),
+        "lock_one" => (
+            aligned_loops!("lock_one", |words: &Words| on_one!(
+                "lock ",
+                "",
+                words.plain
+            )),
+            1,
+        ),
+        "gs_one" => (
+            aligned_loops!("gs_one", |words: &Words| on_one!(
+                "",
+                "gs:",
+                words.raw_first
+            )),
+            1,
+        ),
+        "allocated_one" => (
+            aligned_loops!("allocated_one", |words: &Words| words.one.inc()),
+            1,
+        ),
+        "declared_one" => (
+            aligned_loops!("declared_one", |_words: &Words| field!(A, word).inc()),
+            1,
+        ),
+        "plain_16words" => (
+            aligned_loops!("plain_16words", |words: &Words| on_sixteen!(
+                "",
+                64,
+                words.plain
+            )),
+            16,
+        ),
+        "gs_16words" => (
+            aligned_loops!("gs_16words", |words: &Words| on_sixteen!(
+                "gs:",
+                64,
+                words.raw_first
+            )),
+            16,
+        ),
+        "allocated_16words" => (
+            aligned_loops!("allocated_16words", |words: &Words| {
+                increment_allocated!(words.sixteen; 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15)
+            }),
+            16,
+        ),
+        "declared_16words" => (
+            aligned_loops!("declared_16words", |_words: &Words| increment_declared!()),
+            16,
+        ),
+        _ => panic!("there is no such loop"),
     }
-    let expected = 8 * u64::from((1 + SAMPLES) * INCREMENTS);
-    if counter.sum() != expected {
-        eprintln!("{} of {expected} increments were counted", counter.sum());
-        return 1;
+}
+
+fn main() {
+    expect_mode(word(1));
+    let name = word(2);
+    let (loops, operations) = loops(name);
+    let samples = Samples {
+        samples: 15,
+        calls: 1,
+        rounds: 60_000 / operations,
+        operations,
+    };
+    let mut plain = [PlainLine(0); 16];
+    let raw = allocate::<[Line; 16]>();
+    let words = Words {
+        one: allocate(),
+        sixteen: allocate(),
+        raw_first: raw.copy(0).map_or(0, |copy| copy.expose_provenance().get()),
+        raw,
+        plain: (&raw mut plain).expose_provenance(),
+    };
+    run_on_a_vcpu(|| print_samples(loops, &words, samples));
+    let per_vcpu = words.one.sum() + sum(&words.sixteen) + sum(&words.raw) + declared_sum();
+    let plain: u64 = plain.iter().map(|line| line.0).sum();
+    assert!(
+        per_vcpu + plain == samples.total(),
+        "{per_vcpu} and {plain} of {} increments were counted",
+        samples.total()
+    );
+}
+
+/// A word of plain memory on a cache line of its own.
+#[repr(C, align(64))]
+#[derive(Clone, Copy)]
+struct PlainLine(u64);
+
+fn allocate<T: Object>() -> PerVcpu<T> {
+    match PerVcpu::new() {
+        Ok(object) => object,
+        Err(errno) => panic!("no object: {errno:?}"),
     }
-    0
+}
+
+fn sum(lines: &PerVcpu<[Line; 16]>) -> u64 {
+    (0..16)
+        .map(|index| {
+            let line = lines.at(index);
+            field!(line, word).sum()
+        })
+        .sum()
 }
