@@ -181,7 +181,9 @@ fn main() {
     let words = Words {
         one: allocate(),
         sixteen: allocate(),
-        raw_first: raw.copy(0).map_or(0, |copy| copy.expose_provenance().get()),
+        raw_first: raw
+            .copy(0)
+            .map_or(0, |copy| copy.as_ptr().expose_provenance()),
         raw,
         plain: (&raw mut plain).expose_provenance(),
     };
