@@ -53,7 +53,9 @@ macro_rules! push_and_pop {
 #[inline(always)]
 fn use_it(item: NonNull<u64>) {
     // SAFETY: does nothing with a register.
-    unsafe { asm!("/* {} */", in(reg) item.as_ptr(), options(nomem, nostack, preserves_flags)) };
+    unsafe {
+        asm!("/* {} */", in(reg) item.as_ptr().addr(), options(nomem, nostack, preserves_flags))
+    };
 }
 
 #[cold]
