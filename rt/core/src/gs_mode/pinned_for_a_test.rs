@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! On a kernel that refuses PR_GET_GS_MODE, in programs with the feature `test-hooks` and where the
-//! environment has VCPU_RT_GS=on: the program is the kernel. Each of its threads pins itself, and
-//! writes the GS base that the mode would give it, the stride times its mm_cid, by wrgsbase, before it
-//! uses per-vCPU data. The first thread has mm_cid 0 and the base that the kernel gave it, 0.
+//! environment has VCPU_RT_GS=on: the program does what the kernel would, for threads that are pinned.
+//! A thread starts with a base of 0, which is vCPU 0's; the program may give it another vCPU's, by
+//! wrgsbase, that no other thread has.
 
 use rustix::io::Errno;
 

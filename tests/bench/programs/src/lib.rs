@@ -14,4 +14,4 @@ pub use aligned::{LOOPS, Samples, lead, print_samples};
 pub use arguments::{number, word};
 pub use clock::nanoseconds;
 pub use cpu::{pin, yield_while};
-pub use vcpu::{expect_mode, run_on_a_vcpu};
+pub use vcpu::{expect_mode, leave_vcpu_0};

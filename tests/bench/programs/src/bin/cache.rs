@@ -11,9 +11,7 @@ use core::arch::asm;
 use core::hint::assert_unchecked;
 use core::ptr::NonNull;
 
-use vcpu_bench_programs::{
-    Samples, aligned_functions, expect_mode, print_samples, run_on_a_vcpu, word,
-};
+use vcpu_bench_programs::{Samples, aligned_functions, expect_mode, print_samples, word};
 use vcpu_rt::{Cache, PerVcpu};
 
 vcpu_rt::entry!(main);
@@ -94,11 +92,9 @@ fn main() {
         rounds: count as u32,
         operations: 1,
     };
-    run_on_a_vcpu(|| {
-        check(&cache);
-        print_samples(functions, &cache, samples);
-        check(&cache);
-    });
+    check(&cache);
+    print_samples(functions, &cache, samples);
+    check(&cache);
 }
 
 /// Items come back in the order that is wanted, and the classes are empty afterwards.

@@ -11,7 +11,7 @@ use core::arch::asm;
 use core::cell::Cell;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
-use vcpu_bench_programs::{expect_mode, nanoseconds, number, pin, run_on_a_vcpu, word};
+use vcpu_bench_programs::{expect_mode, leave_vcpu_0, nanoseconds, number, pin, word};
 use vcpu_rt::{PerVcpu, Single, env, println, thread, thread_local};
 
 vcpu_rt::entry!(main);
@@ -78,12 +78,10 @@ fn main() {
     let increment = || race.run(|| increment(what, &counter, each));
     let cpus = env::args_len() - 5;
     let start = if threads == 1 {
-        let mut start = 0.0;
-        run_on_a_vcpu(|| {
-            race.is_open.store(true, Ordering::Release);
-            start = nanoseconds();
-            increment();
-        });
+        leave_vcpu_0();
+        race.is_open.store(true, Ordering::Release);
+        let start = nanoseconds();
+        increment();
         start
     } else {
         thread::scope(|scope| {
