@@ -39,8 +39,10 @@ macro_rules! entry {
 #[macro_export]
 macro_rules! __entry {
     ($main:path, $min_stride:expr) => {
-        /// The program's main, its result made an exit status.
+        /// The program's main, its result made an exit status. Never part of the start: what the compiler
+        /// takes for a constant in user code (the access mode) is written there.
         #[cfg(not(test))]
+        #[inline(never)]
         fn __vcpu_rt_main() -> i32 {
             $crate::process::Termination::report($main())
         }
