@@ -299,8 +299,6 @@ VCPU_ASSERT_SIZE(vcpu_abi, VCPU_ABI_BYTES, 8);
  */
 struct vcpu_cell {
 	void *first;		/* vCPU 0's copy; filled at start */
-	uint32_t shift;		/* private to the runtime; filled at start */
-	uint32_t bound;		/* likewise */
 	uint64_t size;		/* bytes, not 0 */
 	uint64_t align;		/* bytes, a power of two up to 4096 */
 	void (*keep)(void);	/* never called: has the linker keep the runtime's part */
@@ -308,18 +306,16 @@ struct vcpu_cell {
 };
 
 VCPU_ASSERT_OFFSET(vcpu_cell, first, 0);
-VCPU_ASSERT_OFFSET(vcpu_cell, shift, 8);
-VCPU_ASSERT_OFFSET(vcpu_cell, bound, 12);
-VCPU_ASSERT_OFFSET(vcpu_cell, size, 16);
-VCPU_ASSERT_OFFSET(vcpu_cell, align, 24);
-VCPU_ASSERT_OFFSET(vcpu_cell, keep, 32);
-VCPU_ASSERT_OFFSET(vcpu_cell, is_supported, 40);
-VCPU_ASSERT_SIZE(vcpu_cell, 48, 8);
+VCPU_ASSERT_OFFSET(vcpu_cell, size, 8);
+VCPU_ASSERT_OFFSET(vcpu_cell, align, 16);
+VCPU_ASSERT_OFFSET(vcpu_cell, keep, 24);
+VCPU_ASSERT_OFFSET(vcpu_cell, is_supported, 32);
+VCPU_ASSERT_SIZE(vcpu_cell, 40, 8);
 
 #define VCPU_PER_VCPU(type, name) \
 	static struct vcpu_cell name \
 		__attribute__((__used__, __section__("vcpu_rt_declared"), __aligned__(8))) = { \
-		0, 0, 0, sizeof(type), __alignof__(type), \
+		0, sizeof(type), __alignof__(type), \
 		(void (*)(void))vcpu_alloc, 0 \
 	}
 

@@ -17,10 +17,6 @@ pub type SupportFn = extern "C" fn() -> c_int;
 pub struct VcpuCell {
     /// vCPU 0's copy: filled by the start.
     pub first: *mut c_void,
-    /// How copies are reached, private to the runtime: filled by the start.
-    pub shift: u32,
-    /// Likewise.
-    pub bound: u32,
     /// Bytes of the variable, not 0.
     pub size: u64,
     /// Alignment in bytes, a power of two up to 4096.
@@ -31,12 +27,10 @@ pub struct VcpuCell {
     pub is_supported: Option<SupportFn>,
 }
 
-const_assert_eq!(size_of::<VcpuCell>(), 48);
+const_assert_eq!(size_of::<VcpuCell>(), 40);
 const_assert_eq!(align_of::<VcpuCell>(), 8);
 const_assert_eq!(offset_of!(VcpuCell, first), 0);
-const_assert_eq!(offset_of!(VcpuCell, shift), 8);
-const_assert_eq!(offset_of!(VcpuCell, bound), 12);
-const_assert_eq!(offset_of!(VcpuCell, size), 16);
-const_assert_eq!(offset_of!(VcpuCell, align), 24);
-const_assert_eq!(offset_of!(VcpuCell, keep), 32);
-const_assert_eq!(offset_of!(VcpuCell, is_supported), 40);
+const_assert_eq!(offset_of!(VcpuCell, size), 8);
+const_assert_eq!(offset_of!(VcpuCell, align), 16);
+const_assert_eq!(offset_of!(VcpuCell, keep), 24);
+const_assert_eq!(offset_of!(VcpuCell, is_supported), 32);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Declared per-vCPU variables: [`per_vcpu!`](crate::per_vcpu!).
 //!
-//! Each is a cell in the section `vcpu_rt_declared`, 48 bytes, which the start fills with the address
+//! Each is a cell in the section `vcpu_rt_declared`, 40 bytes, which the start fills with the address
 //! of an object that it allocates, before any user code. See `docs/decisions/0007-declared-variables.md`.
 
 use core::cell::UnsafeCell;
@@ -14,19 +14,16 @@ use linux_raw_sys::general::__NR_exit_group;
 use rustix::io::Errno;
 use vcpu_abi::{SupportFn, VcpuCell};
 
-use crate::access::Access;
 use crate::hook::Hook;
 use crate::object::{Local, Object};
 use crate::report::Line;
-use crate::{arch, areas, process};
+use crate::{arch, areas};
 
 /// A per-vCPU variable that lives as long as the process, by [`per_vcpu!`](crate::per_vcpu!).
 #[repr(C)]
 pub struct Declared<T> {
     /// The address, once the start filled it.
     local: UnsafeCell<Local<T>>,
-    /// For readers that are not this crate.
-    access: UnsafeCell<Access>,
     size: u64,
     align: u64,
     /// What a program with this has as well: the areas' stage of the start.
@@ -54,7 +51,6 @@ impl<T: Object> Declared<T> {
         }
         Self {
             local: UnsafeCell::new(Local::NONE),
-            access: UnsafeCell::new(Access::NONE),
             size: size_of::<T>() as u64,
             align: align_of::<T>() as u64,
             keep: &areas::START,
@@ -145,11 +141,7 @@ pub(crate) unsafe fn start() {
             stop(Errno::OPNOTSUPP);
         }
         match areas::alloc(cell.size as usize, cell.align as usize) {
-            Ok(first) => {
-                let access = Access::of(process::found());
-                cell.first = first.as_ptr().cast();
-                (cell.shift, cell.bound) = (access.shift(), access.bound());
-            }
+            Ok(first) => cell.first = first.as_ptr().cast(),
             Err(errno) => stop(errno),
         }
     }

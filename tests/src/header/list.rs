@@ -168,8 +168,6 @@ pub fn structures() -> Vec<Structure> {
         structure!(
             VcpuCell = vcpu_cell {
                 first,
-                shift,
-                bound,
                 size,
                 align,
                 keep,
