@@ -94,6 +94,12 @@ pub fn complaints(console: &str) -> Vec<String> {
         .collect()
 }
 
+/// Whether the kernel met a breakpoint in its own text for which it had no handler (any more).
+pub fn has_stale_breakpoint(console: &str) -> bool {
+    let mut messages = console.lines().filter_map(message);
+    messages.any(|message| message.starts_with("Oops: int3: "))
+}
+
 /// Messages without the one warning that is known of a stock kernel. 6.12 counts the fair server of a
 /// CPU, which lends starving tasks the time of a deadline task, among the tasks that run there, and
 /// complains about it when the CPU goes offline meanwhile: two tasks, of which it can show only the
@@ -141,7 +147,7 @@ fn message(line: &str) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Verdict, complaints, tail, verdict};
+    use super::{Verdict, complaints, has_stale_breakpoint, tail, verdict};
 
     const PANIC: &str = "[    1.234567] Kernel panic - not syncing: ";
 
@@ -206,6 +212,14 @@ mod tests {
                 "BUG: KASAN: slab-use-after-free in f",
             ]
         );
+    }
+
+    #[test]
+    fn a_breakpoint_is_told_from_other_ends() {
+        let oops = |what| format!("[    1.251384] Oops: {what}: 0000 [#1] SMP\n");
+        assert!(has_stale_breakpoint(&oops("int3")));
+        assert!(!has_stale_breakpoint(&oops("general protection fault")));
+        assert!(!has_stale_breakpoint("Oops: int3: of a program\n"));
     }
 
     #[test]
