@@ -79,7 +79,8 @@ fn append_alone(ring: NonNull<Trace>, record: [u64; 2]) {
 // end
 
 /// How many records were appended in one area, and those that are still there, oldest first. Nobody
-/// appends meanwhile.
+/// appends meanwhile. All but one of a full ring: where the next one will be, an append that an abort
+/// or a fork cut off has left a half-written record.
 pub fn read(
     trace: &Local<Trace>,
     area: u32,
@@ -87,7 +88,7 @@ pub fn read(
     let words = trace.copy(area)?.cast::<u64>();
     // SAFETY: the copy is inside a live object.
     let appended = unsafe { words.read_volatile() };
-    let first = appended.saturating_sub(RECORDS as u64);
+    let first = appended.saturating_sub(RECORDS as u64 - 1);
     let records = (first..appended).map(move |number| {
         // SAFETY: as above.
         unsafe {

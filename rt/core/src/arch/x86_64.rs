@@ -113,7 +113,7 @@ pub fn constant_thread_pointer() -> usize {
     pointer
 }
 
-/// The bits of [`crate::access::Access::current`], by a load that the compiler takes for a constant.
+/// The bits of `Access::current`, by a load that the compiler takes for a constant.
 #[inline(always)]
 pub fn access_bits() -> u64 {
     let bits;
