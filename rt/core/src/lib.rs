@@ -32,5 +32,6 @@ pub mod topology;
 pub mod tunables;
 pub mod value;
 pub mod vcpu;
+pub mod word;
 
 pub use rustix::io::Errno;

@@ -15,9 +15,10 @@ use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use crate::access::{Access, TryLock, Way, run_section};
-use crate::arch::{self, CPU_ID, MM_CID, Outcome, Raw};
+use crate::arch::{self, CPU_ID, MM_CID, Outcome};
 use crate::object::{Local, Object};
-use crate::value::{Integer, Value};
+use crate::value::Value;
+use crate::word::Word;
 
 /// A word of the *section* kind. It keeps its kind for life, so the kind is its type.
 #[repr(transparent)]
@@ -47,93 +48,15 @@ pub(crate) fn lock_of(word: NonNull<u64>) -> &'static TryLock {
     &LOCKS[(word.addr().get() >> 12).wrapping_mul(0x9e37_79b9) >> 8 & 63]
 }
 
-impl<T: Value> Local<Section<T>> {
+// SAFETY: transparent, and its type keeps other writers away.
+unsafe impl<T: Value> Word for Section<T> {
+    type Value = T;
+
     #[inline(always)]
-    fn run<O>(&self, update: impl Fn(Way, NonNull<T::Raw>, Access) -> Option<O>) -> O {
+    fn run<O>(word: &Local<Self>, update: impl Fn(Way, NonNull<T::Raw>, Access) -> Option<O>) -> O {
         // SAFETY: the object is alive while it is borrowed, and its type keeps other writers away.
         // Threads of the runtime have its blocks; an object exists only once it started.
-        unsafe { run_section(self.first().cast(), self.access(), update) }
-    }
-
-    /// This vCPU's value.
-    #[inline(always)]
-    pub fn load(&self) -> T {
-        // SAFETY: by `run`'s contract with the ways.
-        T::from_raw(self.run(move |way, word, access| unsafe { Raw::load(way, word, access) }))
-    }
-
-    /// Writes `value` to this vCPU's copy.
-    #[inline(always)]
-    pub fn store(&self, value: T) {
-        let value = value.to_raw();
-        // SAFETY: as for `load`.
-        self.run(move |way, word, access| unsafe { Raw::store(way, word, value, access) });
-    }
-
-    /// Writes `value` and returns what was there before.
-    #[inline(always)]
-    pub fn exchange(&self, value: T) -> T {
-        let value = value.to_raw();
-        // SAFETY: as for `load`.
-        T::from_raw(
-            self.run(move |way, word, access| unsafe { Raw::exchange(way, word, value, access) }),
-        )
-    }
-
-    /// Writes `new` if this vCPU's copy is `old`.
-    ///
-    /// # Errors
-    /// What is there instead; nothing was written.
-    #[inline(always)]
-    pub fn compare_exchange(&self, old: T, new: T) -> Result<T, T> {
-        let (old, new) = (old.to_raw(), new.to_raw());
-        // SAFETY: as for `load`.
-        let before = self.run(move |way, word, access| unsafe {
-            Raw::compare_exchange(way, word, old, new, access)
-        });
-        if before == old {
-            Ok(T::from_raw(before))
-        } else {
-            Err(T::from_raw(before))
-        }
-    }
-
-    /// The copy in one area. `None` above the last one. Its vCPU may change it meanwhile.
-    #[must_use]
-    pub fn read(&self, area: u32) -> Option<T> {
-        self.copy(area).map(read_copy)
-    }
-
-    /// The values of the areas that can hold anything, each with its area's number.
-    pub fn values(&self) -> impl Iterator<Item = (u32, T)> {
-        self.copies().map(|(area, copy)| (area, read_copy(copy)))
-    }
-}
-
-impl<T: Integer> Local<Section<T>> {
-    /// Adds `value`, wrapping.
-    #[inline(always)]
-    pub fn add(&self, value: T) {
-        let value = value.to_raw();
-        // SAFETY: as for `load`.
-        self.run(move |way, word, access| unsafe { Raw::add(way, word, value, access) });
-    }
-
-    /// Adds `value`, wrapping, and returns the sum.
-    #[inline(always)]
-    pub fn add_return(&self, value: T) -> T {
-        let raw = value.to_raw();
-        // SAFETY: as for `load`.
-        let before =
-            self.run(move |way, word, access| unsafe { Raw::fetch_add(way, word, raw, access) });
-        T::from_raw(before).plus(value)
-    }
-
-    /// The sum over all areas, wrapping; exact when nobody changes the word meanwhile.
-    #[must_use]
-    pub fn sum(&self) -> T {
-        self.values()
-            .fold(T::ZERO, |sum, (_, value)| sum.plus(value))
+        unsafe { run_section(word.first().cast(), word.access(), update) }
     }
 }
 
@@ -524,11 +447,4 @@ fn exchange(cell: &AtomicU64, expected: u64, new: u64) -> Result<(), Refused> {
         Ok(_) => Ok(()),
         Err(_) => Err(Refused::Different),
     }
-}
-
-/// One load of one copy.
-fn read_copy<T: Value>(copy: NonNull<Section<T>>) -> T {
-    // SAFETY: the object is alive while it is borrowed. Volatile, and the size of a word: one load,
-    // which its vCPU's instructions do not tear.
-    unsafe { copy.cast::<T>().read_volatile() }
 }
