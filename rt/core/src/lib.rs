@@ -13,6 +13,7 @@ pub mod auxv;
 pub mod bitmap;
 pub mod declared;
 pub mod fence;
+pub mod foreign;
 pub mod generation;
 pub mod gs_mode;
 pub mod hook;

@@ -12,8 +12,9 @@ use vcpu_abi::{
     Rseq, ThreadFn, VcpuAbi,
 };
 
+use crate::access::ATTEMPTS;
 use crate::process::Found;
-use crate::{areas, fence};
+use crate::{areas, fence, foreign};
 
 /// 0, or the error as the ABI has it: a negative errno.
 pub fn status(result: Result<(), Errno>) -> c_int {
@@ -79,6 +80,17 @@ pub const fn absent(
         fence,
         thread_register,
         thread_unregister,
+        shared_areas: 0,
+        attempts: 0,
+        update_word: foreign::update_word,
+        update_pair: foreign::update_pair,
+        update_words: foreign::update_words,
+        try_lock: foreign::try_lock,
+        unlock: foreign::unlock,
+        discard: foreign::discard,
+        statistics: foreign::statistics,
+        resident: foreign::resident,
+        possible_vcpus: foreign::possible_vcpus,
         reserved: VcpuAbi::RESERVED,
     }
 }
@@ -113,4 +125,6 @@ pub fn fill(table: &mut VcpuAbi, found: &Found) {
     table.stride = found.reservation.stride;
     table.stride_shift = found.reservation.stride.trailing_zeros();
     table.rseq_flags = 0;
+    table.shared_areas = found.affinity.allowed;
+    table.attempts = ATTEMPTS;
 }
