@@ -23,9 +23,10 @@ pub use vcpu_abi::{VcpuStatistics, VcpuWordsUpdate};
 use crate::access::{Access, TryLock, Way, run_otherwise};
 use crate::arch::{self, Raw};
 use crate::process;
-use crate::section::{
+use crate::section::Refused;
+use crate::section::operations::{
     AddToPointee, CompareEqualCompareEqualStore, CompareEqualCopyStore, CompareEqualStore,
-    CompareEqualStoreStore, CompareNotEqualLoadStore, Refused, run_words_otherwise,
+    CompareEqualStoreStore, CompareNotEqualLoadStore, run_words_otherwise,
 };
 use crate::table::status;
 use crate::{Errno, areas};
