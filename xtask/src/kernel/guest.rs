@@ -13,12 +13,14 @@ use super::plan::Plan;
 use crate::program::{Form, build_all};
 
 /// The packages whose programs are there as /bin/NAME: the guest's own, the runtime's, the examples.
-const PACKAGES: [&str; 5] = [
+const PACKAGES: [&str; 7] = [
     "vcpu-guest-programs",
     "vcpu-test-programs",
     "hello",
     "histogram",
     "c-consumer",
+    "c-counter",
+    "c-slab",
 ];
 
 /// The first process.
