@@ -2,7 +2,7 @@
 //! `cargo xtask dist`: what a C consumer of the symbol table needs, laid out for installation.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
@@ -44,4 +44,9 @@ fn install(path: &Path, content: &[u8]) -> Result<()> {
         .with_context(|| format!("cannot write {}", path.display()))?;
     println!("installed {}", path.display());
     Ok(())
+}
+
+/// The library for glibc, once [`run`] has installed it.
+pub fn shared_library() -> PathBuf {
+    target_directory().join("dist/lib/libvcpu_rt.so")
 }

@@ -4,7 +4,7 @@
 
 mod apt;
 mod boot;
-mod build;
+pub mod build;
 mod cache;
 mod check;
 mod config;
@@ -18,7 +18,7 @@ mod machine;
 mod matrix;
 mod modules;
 mod plan;
-mod selftests;
+pub mod selftests;
 mod series;
 mod source;
 pub mod test;
