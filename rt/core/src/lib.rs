@@ -13,6 +13,10 @@ pub mod auxv;
 pub mod bitmap;
 pub mod declared;
 pub mod fence;
+// What a thread that has no valid id can do about it.
+#[cfg_attr(not(vcpu_rt_hosted), path = "first_use/never.rs")]
+#[cfg_attr(vcpu_rt_hosted, path = "first_use/registers.rs")]
+mod first_use;
 pub mod generation;
 pub mod gs_mode;
 pub mod hook;
@@ -28,6 +32,8 @@ pub mod single;
 pub mod structures;
 mod sync;
 pub mod table;
+#[cfg(vcpu_rt_hosted)]
+pub mod thread;
 pub mod topology;
 pub mod tunables;
 pub mod value;
