@@ -13,7 +13,7 @@ mod cost;
 mod demo;
 mod guest;
 mod key;
-mod long;
+pub mod long;
 mod machine;
 mod matrix;
 mod modules;

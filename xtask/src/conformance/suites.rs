@@ -4,12 +4,14 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
+use std::time::Instant;
 
 use anyhow::{Context, Result};
 
 use super::table::{Table, Verdict};
 use super::way::Way;
 use crate::kernel::build::build_with_tests;
+use crate::kernel::long::INTERVAL;
 use crate::kernel::selftests::{self, HostRun};
 use crate::kernel::{Extent, Linux, Selection};
 use crate::test::tally::Tally;
@@ -22,8 +24,14 @@ pub fn checks(linux: Linux, extent: Extent, tally: &mut Tally, table: &mut Table
     let kernel = build_with_tests(&Selection::of(linux))?;
     let directory = kernel.selftests().join(selftests::DYNAMIC);
     println!("\n== conformance: rseq's selftests of {linux}");
-    for run in selftests::host_runs(&names(&directory)?, extent) {
-        check(&run, linux, &directory, tally, table)?;
+    let runs = selftests::host_runs(&names(&directory)?, extent);
+    let mut told = Instant::now();
+    for (number, run) in runs.iter().enumerate() {
+        if told.elapsed() > INTERVAL {
+            told = Instant::now();
+            println!("{number} of {} runs, {}", runs.len(), run.program);
+        }
+        check(run, linux, &directory, tally, table)?;
     }
     Ok(())
 }

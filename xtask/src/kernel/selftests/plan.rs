@@ -43,7 +43,7 @@ const REGISTER: [&str; 4] = [
     "syscall_errors_test",
 ];
 
-/// Programs that do not belong into each run under emulation and have no arguments to change that.
+/// Programs that do not belong into each run and have no arguments to change that.
 /// In the first two, 200 threads spin on locks whose holders are preempted, for minutes; `param_test`
 /// has the same tests with fewer. The third one fails where a thread waits for 200 ms, which tells
 /// how busy the host is.
@@ -52,9 +52,6 @@ const SELDOM: [&str; 3] = [
     "basic_percpu_ops_mm_cid_test",
     "membarrier_rseq_stress",
 ];
-
-/// What fails on a busy machine, see `SELDOM`.
-const UNSTEADY: [&str; 1] = ["membarrier_rseq_stress"];
 
 /// run_param_test.sh has six for each processor.
 const HOST_THREADS: u32 = 12;
@@ -87,8 +84,7 @@ pub struct HostRun {
 /// point.
 pub fn host_runs(names: &BTreeSet<String>, extent: Extent) -> Vec<HostRun> {
     let single = names.iter().filter(|name| {
-        !name.starts_with("param_test")
-            && (extent == Extent::Whole || !UNSTEADY.contains(&&***name))
+        !name.starts_with("param_test") && (extent == Extent::Whole || !SELDOM.contains(&&***name))
     });
     let single = single.map(|name| HostRun {
         program: name.clone(),
