@@ -196,10 +196,13 @@ pub unsafe fn run_section<T, O>(
 }
 
 /// After an abort, or without a valid mm_cid. In the mode that goes by cpu_id it comes here each time,
-/// single operations of the GS mode never.
+/// single operations of the GS mode never. The inline operations of C come here too.
+///
+/// # Safety
+/// As for [`run_section`].
 #[cold]
 #[inline(never)]
-unsafe fn run_otherwise<T, O>(
+pub(crate) unsafe fn run_otherwise<T, O>(
     word: NonNull<T>,
     operation: impl Fn(Way, NonNull<T>, Access) -> Option<O>,
 ) -> O {
@@ -266,19 +269,32 @@ impl TryLock {
 
     /// Runs `action` while nobody else does so under this lock; `None` where somebody does.
     pub fn attempt<O>(&self, action: impl FnOnce() -> O) -> Option<O> {
+        if !self.acquire() {
+            return None;
+        }
+        let output = action();
+        self.release();
+        Some(output)
+    }
+
+    /// Takes it where nobody else holds it, and says whether it did.
+    pub(crate) fn acquire(&self) -> bool {
         let mine = holder();
         let seen = self.0.load(Ordering::Relaxed);
         // A lock of another process was inherited, and its holder was not, unless it is this
         // very thread, which forked in a signal handler on top of its `action`.
         let is_held = seen >> 32 == mine >> 32 || seen as u32 == mine as u32;
         if seen != 0 && is_held {
-            return None;
+            return false;
         }
         let (success, failure) = (Ordering::Acquire, Ordering::Relaxed);
-        self.0.compare_exchange(seen, mine, success, failure).ok()?;
-        let output = action();
+        let exchanged = self.0.compare_exchange(seen, mine, success, failure);
+        exchanged.is_ok()
+    }
+
+    /// Gives it back: by who acquired it.
+    pub(crate) fn release(&self) {
         self.0.store(0, Ordering::Release);
-        Some(output)
     }
 }
 

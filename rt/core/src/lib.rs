@@ -17,6 +17,7 @@ pub mod fence;
 #[cfg_attr(not(vcpu_rt_hosted), path = "first_use/never.rs")]
 #[cfg_attr(vcpu_rt_hosted, path = "first_use/registers.rs")]
 mod first_use;
+pub mod foreign;
 pub mod generation;
 pub mod gs_mode;
 pub mod hook;

@@ -210,11 +210,16 @@ impl Found {
         self.nr_vcpus() + 1
     }
 
+    /// Ids of this machine are below it, at most [`nr_vcpus`](Self::nr_vcpus).
+    pub fn possible_vcpus(&self) -> u32 {
+        topology::possible_vcpus(self.nr_vcpus(), self.affinity.highest)
+    }
+
     /// The areas that can hold anything: those of ids that can occur, then the last one.
     pub fn used_areas(&self) -> impl Iterator<Item = u32> + use<> {
         UsedAreas {
             next: 0,
-            possible: topology::possible_vcpus(self.nr_vcpus(), self.affinity.highest),
+            possible: self.possible_vcpus(),
             last: self.nr_vcpus,
         }
     }

@@ -10,8 +10,9 @@ use vcpu_abi::{
     RSEQ_FEATURE_SIZE_NODE_ID, RSEQ_LEGACY_LENGTH, RSEQ_SIG, Rseq, ThreadFn, VcpuAbi,
 };
 
+use crate::access::ATTEMPTS;
 use crate::process::Found;
-use crate::{arch, areas, fence};
+use crate::{arch, areas, fence, foreign};
 
 /// 0, or the error as the ABI has it: a negative errno.
 pub fn status(result: Result<(), Errno>) -> c_int {
@@ -77,6 +78,17 @@ pub const fn absent(
         fence,
         thread_register,
         thread_unregister,
+        shared_areas: 0,
+        attempts: 0,
+        update_word: foreign::update_word,
+        update_pair: foreign::update_pair,
+        update_words: foreign::update_words,
+        try_lock: foreign::try_lock,
+        unlock: foreign::unlock,
+        discard: foreign::discard,
+        statistics: foreign::statistics,
+        resident: foreign::resident,
+        possible_vcpus: foreign::possible_vcpus,
         reserved: VcpuAbi::RESERVED,
     }
 }
@@ -111,4 +123,6 @@ pub fn fill(table: &mut VcpuAbi, found: &Found) {
     table.stride = found.reservation.stride;
     table.stride_shift = found.reservation.stride.trailing_zeros();
     table.rseq_flags = 0;
+    table.shared_areas = found.affinity.allowed;
+    table.attempts = ATTEMPTS;
 }
