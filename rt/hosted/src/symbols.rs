@@ -26,10 +26,14 @@ global_asm!(
     "__vcpu_rt_table:",
     ".zero {functions}",
     ".quad vcpu_alloc, vcpu_free, vcpu_fence, vcpu_thread_register, vcpu_thread_unregister",
-    ".zero {size} - {functions} - 40",
+    ".zero {data_functions} - {functions} - 40",
+    ".quad vcpu_update_word, vcpu_update_pair, vcpu_update_words, vcpu_try_lock, vcpu_unlock",
+    ".quad vcpu_discard, vcpu_statistics, vcpu_resident, vcpu_possible_vcpus",
+    ".zero {size} - {data_functions} - 72",
     ".popsection",
     size = const size_of::<VcpuAbi>(),
     functions = const offset_of!(VcpuAbi, alloc),
+    data_functions = const offset_of!(VcpuAbi, update_word),
 );
 
 /// glibc's three symbols, one behind the other, in a product that has them: under the hidden name
@@ -156,3 +160,5 @@ unsafe extern "C" fn vcpu_thread_register() -> c_int {
 unsafe extern "C" fn vcpu_thread_unregister() -> c_int {
     table::status(thread::unregister())
 }
+
+vcpu_core::__vcpu_data_functions!();

@@ -10,13 +10,22 @@ use anyhow::Result;
 use crate::command::{cargo, command, run, target_directory};
 
 /// The table and its functions.
-const TABLE: [&str; 6] = [
+const TABLE: [&str; 15] = [
     "vcpu_abi",
     "vcpu_alloc",
     "vcpu_free",
     "vcpu_fence",
     "vcpu_thread_register",
     "vcpu_thread_unregister",
+    "vcpu_update_word",
+    "vcpu_update_pair",
+    "vcpu_update_words",
+    "vcpu_try_lock",
+    "vcpu_unlock",
+    "vcpu_discard",
+    "vcpu_statistics",
+    "vcpu_resident",
+    "vcpu_possible_vcpus",
 ];
 /// glibc's symbols, under glibc's version.
 const RSEQ: [&str; 3] = ["__rseq_offset", "__rseq_size", "__rseq_flags"];
