@@ -61,13 +61,23 @@ const FUNCTIONS: [Row; 23] = [
 /// The same of C's functions in the program `words` (`c/words.c`), compiled to be position-independent.
 /// The table's words count as memory: mode, both offsets, bound and stride.
 const FUNCTIONS_OF_C: [Row; 10] = [
-    ("c_single64_inc", Some((5, 2)), (17, 9), None),
-    ("c_single64_add", Some((5, 2)), (17, 9), None),
-    ("c_single64_load", Some((4, 2)), (20, 9), None),
-    ("c_single64_add_return", Some((9, 2)), (24, 9), None),
-    ("c_single64_exchange", Some((6, 3)), (20, 10), None),
-    ("c_single64_compare_exchange", Some((13, 5)), (28, 12), None),
-    ("c_section64_add", None, (15, 9), None),
+    ("c_single64_inc", Some((5, 2)), (17, 9), Some((15, 5))),
+    ("c_single64_add", Some((5, 2)), (17, 9), Some((15, 5))),
+    ("c_single64_load", Some((4, 2)), (20, 9), Some((14, 5))),
+    (
+        "c_single64_add_return",
+        Some((9, 2)),
+        (24, 9),
+        Some((20, 5)),
+    ),
+    ("c_single64_exchange", Some((6, 3)), (20, 10), Some((17, 5))),
+    (
+        "c_single64_compare_exchange",
+        Some((13, 5)),
+        (28, 12),
+        Some((25, 8)),
+    ),
+    ("c_section64_add", None, (15, 9), Some((13, 5))),
     ("c_section64_compare_equal_store", None, (18, 10), None),
     (
         "c_section64_compare_equal_store_store",
@@ -85,7 +95,7 @@ const FUNCTIONS_OF_C: [Row; 10] = [
 
 const LOOPS_OF_C: [Row; 2] = [
     ("c_loop_inc", Some((5, 1)), (15, 6), None),
-    ("c_loop_section_add", None, (14, 7), None),
+    ("c_loop_section_add", None, (14, 7), Some((3, 1))),
 ];
 
 /// One round of a loop on an allocated object, whose address and mode stay in registers: the update,
