@@ -29,7 +29,8 @@ pub mod environment;
 pub mod libc;
 #[doc(hidden)]
 pub mod panic;
-mod relro;
+#[doc(hidden)]
+pub mod relro;
 #[doc(hidden)]
 pub mod start;
 #[doc(hidden)]

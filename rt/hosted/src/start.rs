@@ -169,6 +169,11 @@ pub fn is_started() -> bool {
     STARTED.load(Ordering::Acquire)
 }
 
+/// Whether threads are registered by the runtime.
+pub fn is_owner() -> bool {
+    matches!(found().rseq, RseqState::Registered | RseqState::TakenOver)
+}
+
 /// Everything but the main thread's own registration and the symbols. It returns what `__rseq_*` are to be:
 /// where the registration is the C library's, or nobody's, what they are without us.
 ///
@@ -202,9 +207,10 @@ pub unsafe fn start(
         describe(found());
     }
     STARTED.store(true, Ordering::Release);
-    let size = match (state, theirs) {
-        (RseqState::Registered | RseqState::TakenOver, _) => found().active_feature_size() as u32,
-        (_, theirs) => theirs.map_or(0, |theirs| theirs.size),
+    let size = if is_owner() {
+        found().active_feature_size() as u32
+    } else {
+        theirs.map_or(0, |theirs| theirs.size)
     };
     RseqSymbols {
         offset,
