@@ -17,11 +17,12 @@ use vcpu_tests::programs::{PASSED, target_directory};
 use vcpu_tests::run::{Outcome, Run};
 
 /// What both libraries have.
-const TABLE: [&str; 6] = [
+const TABLE: [&str; 7] = [
     "vcpu_abi",
     "vcpu_alloc",
     "vcpu_fence",
     "vcpu_free",
+    "vcpu_request_gs_mode",
     "vcpu_thread_register",
     "vcpu_thread_unregister",
 ];

@@ -19,6 +19,8 @@ pub mod fence;
 mod first_use;
 pub mod generation;
 pub mod gs_mode;
+#[cfg(vcpu_rt_hosted)]
+pub mod gs_request;
 pub mod hook;
 mod list;
 pub mod object;

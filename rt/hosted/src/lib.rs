@@ -25,6 +25,7 @@ pub mod choice;
 mod constructor;
 #[doc(hidden)]
 pub mod environment;
+pub mod gs;
 #[doc(hidden)]
 pub mod libc;
 #[doc(hidden)]

@@ -18,6 +18,7 @@ use vcpu_core::{Errno, arch, areas};
 use crate::address_if_there;
 use crate::choice::{Situation, Way, ways};
 use crate::environment::Environment;
+use crate::gs;
 use crate::symbols::RseqSymbols;
 
 /// What `__rseq_offset` and `__rseq_size` of somebody else say.
@@ -194,6 +195,12 @@ pub unsafe fn start(
         tunables::parse(environment.tunables(), complain);
     }
     // Whoever sets GS for itself later (Wine) must not find it taken: it is asked for.
+    if tunables.gs == GsChoice::On && !situation.is_starting && !gs::is_alone() {
+        Line::new()
+            .text("VCPU_RT_GS=on comes too late: there are other threads")
+            .print();
+        tunables.gs = GsChoice::Off;
+    }
     if tunables.gs == GsChoice::Auto {
         tunables.gs = GsChoice::Off;
     }

@@ -11,7 +11,7 @@ use vcpu_abi::VcpuAbi;
 use vcpu_core::process::found;
 use vcpu_core::{table, thread};
 
-use crate::{address_if_there, relro, start};
+use crate::{address_if_there, gs, relro, start};
 
 // Under two names: the exported one may be another object's copy of the table (a COPY relocation), the hidden
 // one is always what such a copy is made of.
@@ -75,13 +75,8 @@ pub unsafe fn fill_own(rseq: RseqSymbols) {
 /// # Safety
 /// Called by the start.
 pub unsafe fn fill_later(rseq: RseqSymbols) {
-    let everybodys = address_if_there!("vcpu_abi", ours);
-    for place in copies(TABLE.0.get().addr(), everybodys) {
-        let place = ptr::with_exposed_provenance_mut::<VcpuAbi>(place);
-        // SAFETY: a table that shows that it was not filled.
-        // Refused: it stays so, which means absent.
-        let _stays_absent = relro::while_writable(place.addr(), || unsafe { fill_table(place) });
-    }
+    // SAFETY: by the caller's word.
+    unsafe { fill_tables() };
     let own = own_rseq().addr();
     if own == 0 && !start::is_owner() {
         // They are the C library's, and true.
@@ -100,6 +95,19 @@ pub unsafe fn fill_later(rseq: RseqSymbols) {
         let place = ptr::with_exposed_provenance_mut::<u32>(place);
         // SAFETY: as above.
         let _stays_as_it_was = relro::while_writable(place.addr(), || unsafe { *place = size });
+    }
+}
+
+/// Fills the table and its copy, if there is one, though both are read-only by now.
+///
+/// # Safety
+/// Nobody reads them meanwhile.
+pub unsafe fn fill_tables() {
+    let everybodys = address_if_there!("vcpu_abi", ours);
+    for place in copies(TABLE.0.get().addr(), everybodys) {
+        let place = ptr::with_exposed_provenance_mut::<VcpuAbi>(place);
+        // SAFETY: our table, or a copy of it. Refused: it stays as it was, absent or of another mode.
+        let _stays_as_it_was = relro::while_writable(place.addr(), || unsafe { fill_table(place) });
     }
 }
 
@@ -157,4 +165,12 @@ unsafe extern "C" fn vcpu_thread_register() -> c_int {
 #[unsafe(no_mangle)]
 unsafe extern "C" fn vcpu_thread_unregister() -> c_int {
     table::status(thread::unregister())
+}
+
+/// Switches the GS mode on, as VCPU_RT_GS=on does at start. 0 or a negative errno: see
+/// [`gs::request`](crate::gs::request).
+#[unsafe(no_mangle)]
+unsafe extern "C" fn vcpu_request_gs_mode() -> c_int {
+    // SAFETY: by the caller's word.
+    table::status(unsafe { gs::request() })
 }

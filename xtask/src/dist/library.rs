@@ -10,11 +10,12 @@ use anyhow::Result;
 use crate::command::{cargo, command, run, target_directory};
 
 /// The table and its functions.
-const TABLE: [&str; 6] = [
+const TABLE: [&str; 7] = [
     "vcpu_abi",
     "vcpu_alloc",
     "vcpu_free",
     "vcpu_fence",
+    "vcpu_request_gs_mode",
     "vcpu_thread_register",
     "vcpu_thread_unregister",
 ];
