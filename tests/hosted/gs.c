@@ -68,8 +68,11 @@ int main(int argc, char **argv)
 		printf("request=%d\n", vcpu_request_gs_mode());
 	}
 	show("mode");
+	/* Where the kernel has it for sure: "start must", "request must", then "threads". */
+	if (argc >= 3 && strcmp(argv[2], "must") == 0)
+		CHECK(abi->mode == VCPU_MODE_GS);
 	word = counter(abi);
-	again = argc == 3 && strcmp(argv[2], "threads") == 0 ? 8 : 0;
+	again = argc == 4 && strcmp(argv[3], "threads") == 0 ? 8 : 0;
 	count(NULL);
 	for (int i = 0; i < again; i++)
 		CHECK(pthread_create(&thread, NULL, count, NULL) == 0 &&
