@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/syscall.h>
 
 static void *area(int64_t offset)
@@ -24,6 +25,26 @@ static int answer(const struct vcpu_abi *abi)
 	long result = syscall(SYS_rseq, area(abi->rseq_offset), abi->rseq_len, 0, abi->rseq_sig);
 
 	return result == 0 ? 0 : errno;
+}
+
+/* `table own`: registered by us, by whatever length the kernel offers. `table adopted`: by glibc. */
+static void must_be(const struct vcpu_abi *abi, const char *who)
+{
+	unsigned long offered = getauxval(27);	/* AT_RSEQ_FEATURE_SIZE */
+	unsigned long length = offered > 32 ? offered : 32;
+
+	CHECK(vcpu_thread_is_registered(abi));
+	CHECK(answer(abi) == EBUSY);
+	if (strcmp(who, "own") == 0) {
+		CHECK(abi->rseq_len == length);
+		CHECK(((abi->features & VCPU_FEATURE_RSEQ_V2) != 0) == (length > 32));
+		CHECK(vcpu_rseq_size == abi->rseq_size);
+		CHECK(vcpu_rseq_offset == abi->rseq_offset);
+	} else {
+		CHECK(strcmp(who, "adopted") == 0);
+		CHECK(vcpu_rseq_offset == abi->rseq_offset);
+		CHECK(vcpu_rseq_size >= 20 && abi->rseq_size >= vcpu_rseq_size);
+	}
 }
 
 static const struct vcpu_abi *in_constructor;
@@ -51,6 +72,8 @@ int main(int argc, char **argv)
 		*(volatile uint32_t *)&abi->nr_vcpus = 1;
 		return 1;
 	}
+	if (argc == 2)
+		must_be(abi, argv[1]);
 	printf("size=%u\nmode=%u\nfeatures=%llu\n", abi->size, abi->mode,
 	       (unsigned long long)abi->features);
 	printf("rseq_offset=%lld\nrseq_size=%u\nrseq_len=%u\n", (long long)abi->rseq_offset,

@@ -17,6 +17,8 @@ use crate::run::Run;
 pub enum Form {
     /// A PIE that knows of no library, with LD_PRELOAD.
     Preload,
+    /// The same without: it may load the library by itself.
+    Late,
     /// A PIE with `-lvcpu_rt`.
     Linked,
     /// The same with fixed addresses: it has copies of the symbols.
@@ -33,7 +35,7 @@ pub enum Form {
     MuslStatic,
 }
 
-/// Every form.
+/// Every form in which the library is there from the beginning.
 pub const FORMS: [Form; 8] = [
     Form::Preload,
     Form::Linked,
@@ -162,18 +164,18 @@ impl Form {
         let mut compiler = compiler(self.compiler());
         compiler.arg("-o").arg(&program);
         compiler.arg(source(name));
-        if self != Self::Preload {
+        if !matches!(self, Self::Preload | Self::Late) {
             compiler.arg("-DVCPU_ABI_REQUIRED");
         }
         match self {
-            Self::Preload | Self::Linked | Self::Archive | Self::MuslLinked => {
+            Self::Preload | Self::Late | Self::Linked | Self::Archive | Self::MuslLinked => {
                 compiler.args(["-fPIE", "-pie"])
             }
             Self::LinkedFixed | Self::MuslFixed => compiler.args(["-fno-pie", "-no-pie"]),
             Self::Static | Self::MuslStatic => compiler.arg("-static"),
         };
         match self {
-            Self::Preload => {}
+            Self::Preload | Self::Late => {}
             Self::Linked | Self::LinkedFixed | Self::MuslLinked | Self::MuslFixed => {
                 let mut path = OsString::from("-Wl,-rpath,");
                 path.push(&libraries);
@@ -275,6 +277,7 @@ impl fmt::Display for Form {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
             Self::Preload => "preload",
+            Self::Late => "late",
             Self::Linked => "linked",
             Self::LinkedFixed => "linked-fixed",
             Self::Archive => "archive",

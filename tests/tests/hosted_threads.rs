@@ -49,6 +49,15 @@ fn main() {
             }
         }
     }
+    for way in [Way::AsItIs, Way::WithoutLibc, Way::Own] {
+        for name in ["clone", "dlopen", "locked"] {
+            cases.push(
+                Case::new(format!("{way}::{name}"), move || strange(way, name))
+                    .needs(Form::Preload.is_available())
+                    .needs(confine::kernel_has_rseq()),
+            );
+        }
+    }
     case::run(cases)
 }
 
@@ -105,4 +114,40 @@ fn thread_functions(form: Form, way: Way, outcome: &Outcome) {
     assert_eq!(outcome.value("unregister"), unregister);
     assert_eq!(outcome.value("unregister_again"), again);
     assert_eq!(outcome.value("after"), after);
+}
+
+/// Threads that glibc did not make, and a library that comes late.
+fn strange(way: Way, name: &str) -> Result<(), String> {
+    let library = Form::Preload.libraries()?.join("libvcpu_rt.so");
+    let form = if name == "clone" {
+        Form::Preload
+    } else {
+        Form::Late
+    };
+    let outcome = form
+        .run("strange", way)?
+        .arg(name)
+        .arg(library)
+        .run()
+        .exits(PASSED);
+    assert_ne!(outcome.number("mode"), u64::from(MODE_SHARED));
+    match name {
+        // What the block of such a thread says of itself under adopt: an id that is somebody's.
+        "clone" if way == Way::AsItIs => {
+            assert_eq!(outcome.value("first_cpu_id"), "0");
+            assert_eq!(outcome.value("first_mm_cid"), "0");
+        }
+        "clone" => assert_eq!(outcome.value("first_mm_cid"), "-1"),
+        // Taking over is too late then.
+        "dlopen" => {
+            let is_own = way == Way::WithoutLibc;
+            assert_eq!(outcome.number("__rseq_size") == 20, !is_own);
+        }
+        "locked" if outcome.number("mlockall") == 0 => {
+            // 257 areas of 2 MiB would be 514 MiB.
+            assert!(outcome.number("rss_kib") < 65536, "{}", outcome.stdout);
+        }
+        _ => {}
+    }
+    Ok(())
 }

@@ -20,6 +20,8 @@ mod first_use;
 pub mod foreign;
 pub mod generation;
 pub mod gs_mode;
+#[cfg(vcpu_rt_hosted)]
+pub mod gs_request;
 pub mod hook;
 mod list;
 pub mod object;

@@ -24,6 +24,8 @@ pub struct Situation {
     pub is_announced: bool,
     /// Nobody has used the C library's registration yet, and nobody will find it.
     pub may_take_over: bool,
+    /// No code of the program has run yet, and no other thread.
+    pub is_starting: bool,
 }
 
 /// The ways to try, one after the other.
@@ -50,6 +52,7 @@ mod tests {
                 is_active: active,
                 is_announced: announced,
                 may_take_over: take,
+                is_starting: false,
             },
         )
     }

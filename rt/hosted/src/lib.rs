@@ -25,11 +25,13 @@ pub mod choice;
 mod constructor;
 #[doc(hidden)]
 pub mod environment;
+pub mod gs;
 #[doc(hidden)]
 pub mod libc;
 #[doc(hidden)]
 pub mod panic;
-mod relro;
+#[doc(hidden)]
+pub mod relro;
 #[doc(hidden)]
 pub mod start;
 #[doc(hidden)]

@@ -18,6 +18,7 @@ use vcpu_core::{Errno, arch, areas};
 use crate::address_if_there;
 use crate::choice::{Situation, Way, ways};
 use crate::environment::Environment;
+use crate::gs;
 use crate::symbols::RseqSymbols;
 
 /// What `__rseq_offset` and `__rseq_size` of somebody else say.
@@ -169,6 +170,11 @@ pub fn is_started() -> bool {
     STARTED.load(Ordering::Acquire)
 }
 
+/// Whether threads are registered by the runtime.
+pub fn is_owner() -> bool {
+    matches!(found().rseq, RseqState::Registered | RseqState::TakenOver)
+}
+
 /// Everything but the main thread's own registration and the symbols. It returns what `__rseq_*` are to be:
 /// where the registration is the C library's, or nobody's, what they are without us.
 ///
@@ -189,6 +195,12 @@ pub unsafe fn start(
         tunables::parse(environment.tunables(), complain);
     }
     // Whoever sets GS for itself later (Wine) must not find it taken: it is asked for.
+    if tunables.gs == GsChoice::On && !situation.is_starting && !gs::is_alone() {
+        Line::new()
+            .text("VCPU_RT_GS=on comes too late: there are other threads")
+            .print();
+        tunables.gs = GsChoice::Off;
+    }
     if tunables.gs == GsChoice::Auto {
         tunables.gs = GsChoice::Off;
     }
@@ -202,9 +214,10 @@ pub unsafe fn start(
         describe(found());
     }
     STARTED.store(true, Ordering::Release);
-    let size = match (state, theirs) {
-        (RseqState::Registered | RseqState::TakenOver, _) => found().active_feature_size() as u32,
-        (_, theirs) => theirs.map_or(0, |theirs| theirs.size),
+    let size = if is_owner() {
+        found().active_feature_size() as u32
+    } else {
+        theirs.map_or(0, |theirs| theirs.size)
     };
     RseqSymbols {
         offset,

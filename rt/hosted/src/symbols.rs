@@ -11,7 +11,7 @@ use vcpu_abi::VcpuAbi;
 use vcpu_core::process::found;
 use vcpu_core::{table, thread};
 
-use crate::{address_if_there, relro};
+use crate::{address_if_there, gs, relro, start};
 
 // Under two names: the exported one may be another object's copy of the table (a COPY relocation), the hidden
 // one is always what such a copy is made of.
@@ -79,36 +79,46 @@ pub unsafe fn fill_own(rseq: RseqSymbols) {
 /// # Safety
 /// Called by the start.
 pub unsafe fn fill_later(rseq: RseqSymbols) {
-    let everybodys = address_if_there!("vcpu_abi", ours);
-    for place in copies(TABLE.0.get().addr(), everybodys) {
-        let place = ptr::with_exposed_provenance_mut::<VcpuAbi>(place);
-        // SAFETY: a table that shows that it was not filled.
-        // Refused: it stays so, which means absent.
-        let _stays_absent = relro::while_writable(place.addr(), || unsafe { fill_table(place) });
-    }
-    if own_rseq().is_null() {
+    // SAFETY: by the caller's word.
+    unsafe { fill_tables() };
+    let own = own_rseq().addr();
+    if own == 0 && !start::is_owner() {
+        // They are the C library's, and true.
         return;
     }
+    let place = |field| if own == 0 { 0 } else { own + field };
     let RseqSymbols { offset, size, .. } = rseq;
-    let own = own_rseq().addr();
     let everybodys = address_if_there!("__rseq_offset");
-    for place in copies(own + offset_of!(RseqSymbols, offset), everybodys) {
+    for place in copies(place(offset_of!(RseqSymbols, offset)), everybodys) {
         let place = ptr::with_exposed_provenance_mut::<isize>(place);
         // SAFETY: the symbol, or a copy of it.
         let _stays_as_it_was = relro::while_writable(place.addr(), || unsafe { *place = offset });
     }
     let everybodys = address_if_there!("__rseq_size");
-    for place in copies(own + offset_of!(RseqSymbols, size), everybodys) {
+    for place in copies(place(offset_of!(RseqSymbols, size)), everybodys) {
         let place = ptr::with_exposed_provenance_mut::<u32>(place);
         // SAFETY: as above.
         let _stays_as_it_was = relro::while_writable(place.addr(), || unsafe { *place = size });
     }
 }
 
+/// Fills the table and its copy, if there is one, though both are read-only by now.
+///
+/// # Safety
+/// Nobody reads them meanwhile.
+pub unsafe fn fill_tables() {
+    let everybodys = address_if_there!("vcpu_abi", ours);
+    for place in copies(TABLE.0.get().addr(), everybodys) {
+        let place = ptr::with_exposed_provenance_mut::<VcpuAbi>(place);
+        // SAFETY: our table, or a copy of it. Refused: it stays as it was, absent or of another mode.
+        let _stays_as_it_was = relro::while_writable(place.addr(), || unsafe { fill_table(place) });
+    }
+}
+
 /// Our own, and what everybody finds if that is another one.
 fn copies(own: usize, everybodys: usize) -> impl Iterator<Item = usize> {
-    let other = (everybodys != own && everybodys != 0).then_some(everybodys);
-    core::iter::once(own).chain(other)
+    let other = if everybodys == own { 0 } else { everybodys };
+    [own, other].into_iter().filter(|place| *place != 0)
 }
 
 /// This product's `__rseq_*`, or null where it has none.
@@ -159,6 +169,14 @@ unsafe extern "C" fn vcpu_thread_register() -> c_int {
 #[unsafe(no_mangle)]
 unsafe extern "C" fn vcpu_thread_unregister() -> c_int {
     table::status(thread::unregister())
+}
+
+/// Switches the GS mode on, as VCPU_RT_GS=on does at start. 0 or a negative errno: see
+/// [`gs::request`](crate::gs::request).
+#[unsafe(no_mangle)]
+unsafe extern "C" fn vcpu_request_gs_mode() -> c_int {
+    // SAFETY: by the caller's word.
+    table::status(unsafe { gs::request() })
 }
 
 vcpu_core::__vcpu_data_functions!();

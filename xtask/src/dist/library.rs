@@ -10,11 +10,12 @@ use anyhow::Result;
 use crate::command::{cargo, command, run, target_directory};
 
 /// The table and its functions.
-const TABLE: [&str; 15] = [
+const TABLE: [&str; 16] = [
     "vcpu_abi",
     "vcpu_alloc",
     "vcpu_free",
     "vcpu_fence",
+    "vcpu_request_gs_mode",
     "vcpu_thread_register",
     "vcpu_thread_unregister",
     "vcpu_update_word",

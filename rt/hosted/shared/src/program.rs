@@ -44,9 +44,10 @@ impl Program {
         self.0.loader
     }
 
-    /// Whether no code of the program has run yet, and everybody will find our symbols before ld.so's.
-    pub fn is_starting_with_us_first(&self) -> bool {
-        is_starting() && self.comes_before_loader(own_dynamic())
+    /// Whether everybody finds our symbols: in the order of lookups this library comes before ld.so, which has
+    /// the others. A library that was loaded later does not.
+    pub fn shows_ours(&self) -> bool {
+        self.comes_before_loader(own_dynamic())
     }
 
     fn comes_before_loader(&self, dynamic: usize) -> bool {
@@ -65,8 +66,9 @@ impl Program {
     }
 }
 
-/// Whether libc's own constructor, the first of all others, is still to come: it sets both of these.
-fn is_starting() -> bool {
+/// Whether no code of the program has run yet: libc's own constructor, the first of all others, is still to
+/// come. It sets both of these.
+pub fn is_starting() -> bool {
     let environ = address_if_there!("environ");
     let name = address_if_there!("program_invocation_name");
     if environ == 0 || name == 0 {

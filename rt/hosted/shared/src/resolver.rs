@@ -13,8 +13,8 @@ use vcpu_rt_hosted::environment::Environment;
 use vcpu_rt_hosted::start;
 use vcpu_rt_hosted::symbols;
 
-use crate::program::Program;
-use crate::their_symbols;
+use crate::program::{self, Program};
+use crate::their_symbols::TheirSymbols;
 
 // The resolver as a function of that type, local to the library, and the word that it is for. The linker makes
 // R_X86_64_IRELATIVE of it. `cargo xtask dist` asks for the word by name; on musl, whose ld.so does not
@@ -44,19 +44,27 @@ extern "C" fn resolve() -> usize {
         return 0;
     }
     let program = Program::current();
+    let is_starting = program::is_starting();
+    let comes_first = program.as_ref().is_some_and(Program::shows_ours);
+    let their_symbols = program.and_then(|program| TheirSymbols::of(program.loader()));
     let situation = Situation {
         is_active: false,
-        is_announced: true,
-        may_take_over: program
-            .as_ref()
-            .is_some_and(Program::is_starting_with_us_first),
+        is_announced: comes_first || their_symbols.is_some(),
+        may_take_over: comes_first && is_starting,
+        is_starting,
     };
-    let theirs = program.and_then(|program| their_symbols::of(program.loader()));
+    let theirs = their_symbols.as_ref().and_then(TheirSymbols::read);
     // SAFETY: ld.so's variable points to the initial stack. It relocates each object once, under its lock.
     unsafe {
         let stack = *ptr::with_exposed_provenance::<*const usize>(stack);
         let environment = Environment::of_initial_stack(stack);
-        symbols::fill_own(start::start(&environment, theirs, situation));
+        let rseq = start::start(&environment, theirs, situation);
+        if let Some(symbols) = their_symbols
+            && start::is_owner()
+        {
+            symbols.write(&rseq, is_starting);
+        }
+        symbols::fill_own(rseq);
     }
     1
 }

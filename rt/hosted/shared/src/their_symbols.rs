@@ -1,30 +1,25 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! glibc's own `__rseq_offset` and `__rseq_size`, which our symbols hide: from ld.so's symbol table.
+//! glibc's own `__rseq_offset` and `__rseq_size`, which our symbols hide: from ld.so's symbol table. dlvsym
+//! would find them too, but may not be called while ld.so relocates.
 //!
-//! dlvsym would find them too, but may not be called while ld.so relocates.
+//! Where the registration becomes ours they are made to say so, for those who find them nevertheless:
+//! dlsym(RTLD_NEXT) of a library behind this one in the order of lookups, as librseq does it, and everybody where
+//! this library was loaded later.
 
 use core::mem::size_of;
 use core::{ptr, slice};
 
+use linux_raw_sys::elf_uapi::{Elf64_Phdr, PT_DYNAMIC};
+use vcpu_rt_hosted::relro;
 use vcpu_rt_hosted::start::Theirs;
+use vcpu_rt_hosted::symbols::RseqSymbols;
 
 /// `Elf64_Ehdr`: where the program headers are, and how many.
 const E_PHOFF: usize = 32;
 const E_PHNUM: usize = 56;
-const PT_DYNAMIC: u32 = 2;
 const DT_STRTAB: usize = 5;
 const DT_SYMTAB: usize = 6;
 const DT_GNU_HASH: usize = 0x6fff_fef5;
-
-/// `Elf64_Phdr`, up to the address.
-#[repr(C)]
-struct ProgramHeader {
-    kind: u32,
-    flags: u32,
-    offset: usize,
-    address: usize,
-    rest: [usize; 4],
-}
 
 /// `Elf64_Sym`.
 #[repr(C)]
@@ -45,14 +40,69 @@ struct Symbols {
     hash: usize,
 }
 
-/// What the object at `base`, which is ld.so, says of its registration. `None` before glibc 2.35.
-pub fn of(base: usize) -> Option<Theirs> {
-    // SAFETY: ld.so is mapped whole, with its headers, and stays.
+/// Where they are.
+#[derive(Clone, Copy)]
+pub struct TheirSymbols {
+    offset: usize,
+    size: usize,
+    relro: Option<relro::Pages>,
+}
+
+impl TheirSymbols {
+    /// In the object at `base`, which is ld.so. `None` before glibc 2.35.
+    pub fn of(base: usize) -> Option<Self> {
+        // SAFETY: ld.so is mapped whole, with its headers, and stays.
+        unsafe {
+            let symbols = Symbols::of(base)?;
+            let offset = symbols.find(b"__rseq_offset\0")?;
+            let size = symbols.find(b"__rseq_size\0")?;
+            let headers = program_headers(base);
+            let relro = relro::Pages::of(base, headers, offset);
+            Some(Self {
+                offset,
+                size,
+                relro,
+            })
+        }
+    }
+
+    /// What they say.
+    pub fn read(&self) -> Option<Theirs> {
+        // SAFETY: the symbols' types.
+        unsafe { Theirs::at(self.offset, self.size) }
+    }
+
+    /// Has them say what is true now. `is_starting`: ld.so will make them read-only later.
+    ///
+    /// # Safety
+    /// Called by the start, when the registration has become ours.
+    pub unsafe fn write(&self, rseq: &RseqSymbols, is_starting: bool) {
+        if let Some(pages) = self.relro
+            && pages.make_writable().is_err()
+        {
+            return;
+        }
+        // SAFETY: the symbols' types; glibc reads them for a registration of its own, which there is not.
+        unsafe {
+            ptr::with_exposed_provenance_mut::<isize>(self.offset).write(rseq.offset);
+            ptr::with_exposed_provenance_mut::<u32>(self.size).write(rseq.size);
+        }
+        if let Some(pages) = self.relro
+            && !is_starting
+        {
+            pages.make_read_only();
+        }
+    }
+}
+
+/// # Safety
+/// An ELF object is mapped at `base`.
+unsafe fn program_headers(base: usize) -> &'static [Elf64_Phdr] {
+    // SAFETY: inside the object, by its own header.
     unsafe {
-        let symbols = Symbols::of(base)?;
-        let offset = symbols.find(b"__rseq_offset\0")?;
-        let size = symbols.find(b"__rseq_size\0")?;
-        Theirs::at(offset, size)
+        let headers = base + read::<usize>(base + E_PHOFF);
+        let count = usize::from(read::<u16>(base + E_PHNUM));
+        slice::from_raw_parts(ptr::with_exposed_provenance(headers), count)
     }
 }
 
@@ -69,20 +119,15 @@ impl Symbols {
     unsafe fn of(base: usize) -> Option<Self> {
         // SAFETY: inside the object, by its own headers.
         unsafe {
-            let headers = base + read::<usize>(base + E_PHOFF);
-            let count = usize::from(read::<u16>(base + E_PHNUM));
-            let headers = slice::from_raw_parts(
-                ptr::with_exposed_provenance::<ProgramHeader>(headers),
-                count,
-            );
-            let dynamic = headers.iter().find(|header| header.kind == PT_DYNAMIC)?;
+            let headers = program_headers(base);
+            let dynamic = headers.iter().find(|header| header.p_type == PT_DYNAMIC)?;
             let mut found = Self {
                 base,
                 names: 0,
                 symbols: 0,
                 hash: 0,
             };
-            let mut entry = base + dynamic.address;
+            let mut entry = base + dynamic.p_vaddr as usize;
             loop {
                 let (tag, value) = (read::<usize>(entry), read::<usize>(entry + 8));
                 // ld.so adds its base to some of them in place, depending on its version.
