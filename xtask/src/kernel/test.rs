@@ -111,8 +111,8 @@ fn one(
     guest: &Guest,
     tally: &mut Tally,
 ) -> Result<()> {
-    // What the runtime makes of the mode is no matter of the kernel's checkers, under which a program
-    // that forks all the time takes minutes.
+    // A debug kernel is for the contract. The runtime's programs test the runtime, some of them by
+    // timers that such a kernel under emulation has no time for.
     let plans = case.plans(extent).iter();
     let plans = plans.filter(|&&plan| !(selection.debug && plan == "runtime"));
     let plan = Plan::read(plans.map(|plan| root().join(format!("tests/guest/plans/{plan}.plan"))))?;
