@@ -1,47 +1,68 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The fast path of each operation, in gs mode and in a critical section: how many of its instructions
-//! touch memory, and how many there are at most (compilers differ). The counts are of a whole function
+//! The fast path of each operation, in gs mode, in a critical section and in shared mode: how many of its
+//! instructions touch memory, and how many there are at most (compilers differ). The counts are of a whole function
 //! without its return: constants, and what the result needs, included.
 
 use std::cmp::Reverse;
 
-use iced_x86::{Instruction, Register};
+use iced_x86::{FlowControl, Instruction, Register};
 use vcpu_abi::{RSEQ_OFFSET, Rseq};
 use vcpu_tests::case::{self, Case};
 use vcpu_tests::disassembly::{Cost, cost, function, loops, ways};
 use vcpu_tests::programs::{Form, PASSED, Relocation};
 use vcpu_tests::run::Run;
 
-/// A function of the program `fast_paths`, with what it costs by `%gs:` and in a section: each as
-/// instructions and those with memory. With fixed addresses: where the program relocates itself, a
+/// A function of the program `fast_paths`, with what it costs by `%gs:`, in a section and by locked
+/// instructions without a call: each as instructions and those with memory. With fixed addresses: where the program relocates itself, a
 /// section needs one instruction more, for the address of its descriptor.
-type Row = (&'static str, Option<(usize, usize)>, (usize, usize));
+type Row = (
+    &'static str,
+    Option<(usize, usize)>,
+    (usize, usize),
+    Option<(usize, usize)>,
+);
 
-const FUNCTIONS: [Row; 17] = [
-    ("declared_inc", Some((6, 3)), (16, 5)),
-    ("declared_add", Some((6, 3)), (16, 5)),
-    ("declared_load", Some((5, 3)), (17, 5)),
-    ("declared_store", Some((6, 3)), (16, 5)),
-    ("declared_or", Some((6, 3)), (16, 5)),
-    ("declared_add_return", Some((7, 3)), (19, 5)),
-    ("declared_exchange", Some((8, 4)), (19, 6)),
-    ("declared_compare_exchange", Some((12, 3)), (24, 5)),
-    ("allocated_inc", Some((6, 3)), (16, 5)),
-    ("allocated_add", Some((5, 3)), (15, 5)),
-    ("allocated_load", Some((5, 3)), (17, 5)),
-    ("section_add", None, (11, 5)),
-    ("section_add_return", None, (15, 5)),
-    ("section_compare_equal_store", None, (16, 6)),
-    ("section_compare_equal_store_store", None, (19, 8)),
-    ("section_pop", None, (32, 9)),
-    ("pair_compare_exchange", Some((35, 7)), (48, 9)),
+const FUNCTIONS: [Row; 23] = [
+    ("declared_inc", Some((6, 3)), (16, 5), Some((16, 4))),
+    ("declared_add", Some((6, 3)), (16, 5), Some((17, 4))),
+    ("declared_load", Some((5, 3)), (17, 5), Some((16, 4))),
+    ("declared_store", Some((6, 3)), (16, 5), Some((17, 4))),
+    ("declared_or", Some((6, 3)), (16, 5), Some((17, 4))),
+    ("declared_add_return", Some((7, 3)), (19, 5), Some((18, 4))),
+    ("declared_exchange", Some((8, 4)), (19, 6), Some((18, 4))),
+    (
+        "declared_compare_exchange",
+        Some((12, 3)),
+        (24, 5),
+        Some((23, 4)),
+    ),
+    ("allocated_inc", Some((6, 3)), (16, 5), Some((16, 4))),
+    ("allocated_add", Some((5, 3)), (15, 5), Some((16, 4))),
+    ("allocated_load", Some((5, 3)), (17, 5), Some((16, 4))),
+    ("section_add", None, (11, 5), None),
+    ("section_add_return", None, (15, 5), None),
+    ("section_compare_equal_store", None, (16, 6), None),
+    ("section_compare_equal_store_store", None, (19, 8), None),
+    ("section_pop", None, (32, 9), None),
+    (
+        "pair_compare_exchange",
+        Some((35, 7)),
+        (48, 9),
+        Some((46, 8)),
+    ),
+    ("counter_inc", Some((6, 3)), (16, 5), Some((16, 4))),
+    ("histogram_record", Some((18, 3)), (28, 5), Some((28, 4))),
+    ("cache_push", Some((23, 8)), (24, 8), None),
+    ("cache_pop", Some((25, 9)), (27, 9), None),
+    ("stack_push", None, (20, 8), None),
+    ("stack_pop", None, (27, 10), None),
 ];
 
 /// One round of a loop on an allocated object, whose address and mode stay in registers: the update,
 /// and the two instructions that count rounds.
 const LOOPS: [Row; 2] = [
-    ("loop_inc", Some((3, 1)), (10, 3)),
-    ("loop_section_add", None, (10, 3)),
+    ("loop_inc", Some((3, 1)), (10, 3), Some((3, 1))),
+    ("loop_section_add", None, (10, 3), None),
 ];
 
 fn main() {
@@ -83,14 +104,27 @@ fn compare(
 ) -> Result<(), String> {
     let more = usize::from(form.relocation == Relocation::StaticPie);
     let mut wrong = String::new();
-    for (name, by_gs, in_section) in rows {
+    for (name, by_gs, in_section, locked) in rows {
         let ways = ways(name)?;
-        let found = [uses_gs, begins_section].map(|kind| {
-            let ways = ways.iter().filter(|way| way.iter().any(kind));
-            fast_path(&mut ways.map(|way| cost(way)))
+        let found = [Mode::Gs, Mode::Section, Mode::Shared].map(|mode| {
+            let ways = ways.iter().filter(|way| Mode::of(way) == Some(mode));
+            fast_path(&mut ways.map(|way| {
+                let Cost {
+                    instructions,
+                    memory,
+                } = cost(way);
+                let address = if way.iter().any(begins_section) {
+                    more
+                } else {
+                    0
+                };
+                Cost {
+                    instructions: instructions - address,
+                    memory,
+                }
+            }))
         });
-        let (instructions, memory) = *in_section;
-        let expected = [*by_gs, Some((instructions + more, memory))].map(|cost| {
+        let expected = [*by_gs, Some(*in_section), *locked].map(|cost| {
             cost.map(|(instructions, memory)| Cost {
                 instructions,
                 memory,
@@ -118,6 +152,34 @@ fn to_the_commit(costs: &mut dyn Iterator<Item = Cost>) -> Option<Cost> {
 /// Of the rounds with such an instruction, the cost of the shortest: the others call a function.
 fn shortest(costs: &mut dyn Iterator<Item = Cost>) -> Option<Cost> {
     costs.min_by_key(|cost| cost.instructions)
+}
+
+/// In which mode a way through a function is a fast path.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    /// Caches have sections in it too.
+    Gs,
+    Section,
+    Shared,
+}
+
+impl Mode {
+    fn of(way: &[Instruction]) -> Option<Self> {
+        let has = |kind: fn(&Instruction) -> bool| way.iter().any(kind);
+        match (has(uses_gs), has(begins_section), has(calls)) {
+            (true, ..) => Some(Self::Gs),
+            (false, true, _) => Some(Self::Section),
+            (false, false, false) => Some(Self::Shared),
+            (false, false, true) => None,
+        }
+    }
+}
+
+fn calls(instruction: &Instruction) -> bool {
+    matches!(
+        instruction.flow_control(),
+        FlowControl::Call | FlowControl::IndirectCall | FlowControl::IndirectBranch
+    )
 }
 
 fn uses_gs(instruction: &Instruction) -> bool {

@@ -37,19 +37,20 @@ impl<T, const CLASSES: usize, const SLOTS: usize> Local<Cache<T, CLASSES, SLOTS>
     /// [`NotPut`]: the item is still the caller's.
     ///
     /// # Panics
-    /// When `class` is not below `CLASSES`.
+    /// When `class` is not below `CLASSES`; when the address of `item` has its highest bit set, as none of a
+    /// user's has.
     #[inline(always)]
     pub fn push(&self, class: usize, item: NonNull<T>) -> Result<(), NotPut> {
-        assert!(class < CLASSES, "there is no such class");
-        let (first, access) = (self.first().cast::<u64>(), self.access());
+        assert!(is_address(item), "{NO_ADDRESS}");
+        let (current, access) = (self.current(class), self.access());
         let raw = item.as_ptr().expose_provenance() as u64;
         // SAFETY: the object is alive while it is borrowed, and the class one of its classes. Threads of
         // the runtime have its blocks; an object exists only once it started.
         let is_done = unsafe {
             if access.is_gs() {
-                arch::cache_push_gs::<CLASSES>(first, class, raw, access.bound())
+                arch::cache_push_gs::<CLASSES>(current, raw, access.bound())
             } else {
-                arch::cache_push::<CLASSES>(first, class, raw, access)
+                arch::cache_push::<CLASSES>(current, raw, access)
             }
         };
         if is_done {
@@ -67,14 +68,13 @@ impl<T, const CLASSES: usize, const SLOTS: usize> Local<Cache<T, CLASSES, SLOTS>
     /// When `class` is not below `CLASSES`.
     #[inline(always)]
     pub fn pop(&self, class: usize) -> Result<NonNull<T>, NotTaken> {
-        assert!(class < CLASSES, "there is no such class");
-        let (first, access) = (self.first().cast::<u64>(), self.access());
+        let (current, access) = (self.current(class), self.access());
         // SAFETY: as for `push`.
         let raw = unsafe {
             if access.is_gs() {
-                arch::cache_pop_gs::<CLASSES>(first, class, access.bound())
+                arch::cache_pop_gs(current, access.bound())
             } else {
-                arch::cache_pop::<CLASSES>(first, class, access)
+                arch::cache_pop(current, access)
             }
         };
         match NonNull::new(ptr::with_exposed_provenance_mut(raw as usize)) {
@@ -93,9 +93,10 @@ impl<T, const CLASSES: usize, const SLOTS: usize> Local<Cache<T, CLASSES, SLOTS>
     /// [`NotPut`], when it is none of at least one.
     ///
     /// # Panics
-    /// When `class` is not below `CLASSES`.
+    /// As for [`push`](Self::push).
     pub fn push_batch(&self, class: usize, items: &[NonNull<T>]) -> Result<usize, NotPut> {
         assert!(class < CLASSES, "there is no such class");
+        assert!(items.iter().copied().all(is_address), "{NO_ADDRESS}");
         if items.is_empty() {
             return Ok(0);
         }
@@ -188,6 +189,14 @@ impl<T, const CLASSES: usize, const SLOTS: usize> Local<Cache<T, CLASSES, SLOTS>
         Some((cache.slab.held(class), cache.slab.capacity(class)))
     }
 
+    /// The word `current` of a class in vCPU 0's copy.
+    #[inline(always)]
+    fn current(&self, class: usize) -> NonNull<u64> {
+        assert!(class < CLASSES, "there is no such class");
+        // SAFETY: a class's, so inside the object.
+        unsafe { self.first().cast::<u64>().add(class) }
+    }
+
     /// Takes items out of one area, and sets its capacity: `decide` says how many, and which, from how
     /// many there are and what it is.
     fn change<'a>(
@@ -205,15 +214,9 @@ impl<T, const CLASSES: usize, const SLOTS: usize> Local<Cache<T, CLASSES, SLOTS>
         let slab = unsafe { &copy.as_ref().slab };
         let stop = || if has_sections { fence(-1) } else { Ok(()) };
         let change = || {
-            slab.close(class);
-            let decided = stop().and_then(|()| decide(slab.held(class), slab.capacity(class)));
-            let (count, capacity) = match decided {
-                Ok(decided) => decided,
-                Err(errno) => {
-                    slab.open(class);
-                    return Err(errno);
-                }
-            };
+            slab.close(class, stop)?;
+            let decided = decide(slab.held(class), slab.capacity(class));
+            let (count, capacity) = decided.inspect_err(|_| slab.open(class))?;
             slab.take(class, count, capacity, items, stop)?;
             Ok(count)
         };
@@ -224,6 +227,14 @@ impl<T, const CLASSES: usize, const SLOTS: usize> Local<Cache<T, CLASSES, SLOTS>
         // SAFETY: so many were taken, from the first on.
         Ok(unsafe { slab::written(items, count) })
     }
+}
+
+const NO_ADDRESS: &str = "an item's address has its highest bit set";
+
+/// Whether the highest bit is free for the cache's own use.
+#[inline(always)]
+fn is_address<T>(item: NonNull<T>) -> bool {
+    item.addr().get() & slab::MARK == 0
 }
 
 #[cold]

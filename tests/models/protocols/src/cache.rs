@@ -8,11 +8,14 @@ const CURRENT: u8 = 1;
 const BEGIN: u8 = 2;
 const END: u8 = 3;
 const CAPACITY: u8 = 4;
-/// The word of place 1 is behind it.
-const PLACES: u8 = 4;
+/// The word of place 0, beneath the array.
+const PLACES: u8 = 5;
 
 /// `begin` while sections are stopped.
 const CLOSED: u8 = u8::MAX;
+
+/// In items that are not given to pops; what is beneath the array.
+const MARK: u8 = 1 << 7;
 
 /// What threads do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +24,8 @@ pub enum Operation {
     Push,
     /// Takes one.
     Pop,
+    /// Takes two, or one, by the section for many.
+    PopBatch,
     /// Takes so many at most, from another vCPU.
     Drain(u8),
     /// Makes room for so many, from another vCPU, and takes the rest.
@@ -33,10 +38,14 @@ pub enum Missing {
     /// Nothing.
     Nothing,
     /// The fence after closing.
-    FirstFence,
+    ClosingFence,
+    /// The marks, which stop pops of one item.
+    Marks,
+    /// The fence after them.
+    MarkingFence,
     /// The fence between a new `current` and opening.
-    SecondFence,
-    /// The store that stops pops.
+    OpeningFence,
+    /// The store that stops pops of many.
     Begin,
     /// The store that stops pushes.
     End,
@@ -53,8 +62,8 @@ pub struct Cache {
     pub slots: u8,
     /// What is left out.
     pub missing: Missing,
-    /// The kernel refuses every fence after the first of an operation.
-    pub refuses_second_fence: bool,
+    /// Which fence of a drain or a resize the kernel refuses, if any.
+    pub refused: Option<Missing>,
 }
 
 // Steps of what a push or a pop does when its section missed.
@@ -63,11 +72,19 @@ const REOPEN: u8 = 20;
 const START: u8 = 30;
 const START_SECTION: u8 = 34;
 
+// Steps of a drain or a resize.
+const UNMARK: u8 = 11;
+const SET_BOUNDS: u8 = 12;
+const UNLOCK: u8 = 14;
+const STAY_CLOSED: u8 = 15;
+
 impl Cache {
     /// The memory of a class that nobody used.
     #[must_use]
     pub fn fresh(&self) -> Vec<u8> {
-        vec![0; usize::from(PLACES + self.slots + 1)]
+        let mut memory = vec![0; usize::from(PLACES + self.slots + 1)];
+        memory[usize::from(PLACES)] = MARK;
+        memory
     }
 
     /// The memory of a class that has the items 0, 1 and so on, so many.
@@ -94,9 +111,10 @@ impl Cache {
 
     /// A push or a pop, instruction by instruction.
     fn step_section(&self, machine: &mut Machine, thread: usize, operation: Operation) {
-        let [current, item, ..] = machine.threads[thread].registers;
+        let [current, item, second, _] = machine.threads[thread].registers;
         let held = machine.threads[thread].held;
-        match (machine.threads[thread].step, operation) {
+        let step = machine.threads[thread].step;
+        match (step, operation) {
             (0, Operation::Push) if held == 0 => machine.end(thread),
             (0, _) => {
                 machine.threads[thread].registers[0] = machine.load(thread, CURRENT);
@@ -105,8 +123,11 @@ impl Cache {
             (1, Operation::Push) if current >= machine.load(thread, END) => {
                 machine.threads[thread].step = LOOK;
             }
-            (1, Operation::Pop) if current <= machine.load(thread, BEGIN) => {
-                machine.threads[thread].step = LOOK;
+            (1, Operation::Pop) if current == 0 => machine.threads[thread].step = LOOK,
+            (1, Operation::PopBatch) => {
+                let begin = machine.load(thread, BEGIN);
+                machine.threads[thread].step = if current <= begin { LOOK } else { 2 };
+                machine.threads[thread].registers[2] = u8::from(current.saturating_sub(begin) > 1);
             }
             (1, _) => machine.next(thread),
             (2, Operation::Push) => {
@@ -114,12 +135,27 @@ impl Cache {
                 machine.next(thread);
             }
             (2, _) => {
-                machine.threads[thread].registers[1] = machine.load(thread, PLACES + current - 1);
+                let item = machine.load(thread, PLACES + current - 1);
+                machine.threads[thread].registers[1] = item;
+                machine.next(thread);
+                if operation == Operation::Pop && item & MARK != 0 {
+                    machine.threads[thread].step = LOOK;
+                }
+            }
+            (3, Operation::PopBatch) if second > 0 => {
+                let next = machine.load(thread, PLACES + current - 2);
+                // Two items in one register.
+                machine.threads[thread].registers[1] = item | (next + 1) << 4;
                 machine.next(thread);
             }
             (_, Operation::Push) => {
                 machine.store(thread, CURRENT, current + 1);
                 machine.threads[thread].held = held & (held - 1);
+                machine.end(thread);
+            }
+            (4, Operation::PopBatch) => {
+                machine.store(thread, CURRENT, current - 2);
+                machine.threads[thread].held |= 1 << (item & 0xf) | 1 << ((item >> 4) - 1);
                 machine.end(thread);
             }
             (..) => {
@@ -148,9 +184,10 @@ impl Cache {
                 machine.next(thread);
                 machine.fence(self);
             }
-            21 => machine.threads[thread].step = 24,
-            22 => self.open_end(machine, thread),
-            23 => self.open_begin(machine, thread),
+            21 => machine.threads[thread].step = 25,
+            22 => self.change_items(machine, thread, |item| item & !MARK),
+            23 => self.open_end(machine, thread),
+            24 => self.open_begin(machine, thread),
             31 => {
                 let is_closed = machine.load(thread, BEGIN) == CLOSED;
                 let is_fresh = !is_closed && machine.load(thread, END) == 0;
@@ -178,7 +215,7 @@ impl Cache {
                 machine.store(thread, END, end);
                 machine.next(thread);
             }
-            24 | 37 => {
+            25 | 37 => {
                 machine.store(thread, LOCK, 0);
                 self.try_again(machine, thread);
             }
@@ -193,6 +230,25 @@ impl Cache {
         state.registers[3] += 1;
         if state.registers[3] == 2 {
             machine.end(thread);
+        }
+    }
+
+    /// Of what is inside now: a pop's commit may become visible before all are changed.
+    fn change_items(&self, machine: &mut Machine, thread: usize, change: impl Fn(u8) -> u8) {
+        for place in 1..machine.load(thread, CURRENT) {
+            let item = machine.load(thread, PLACES + place);
+            machine.store(thread, PLACES + place, change(item));
+        }
+        machine.next(thread);
+    }
+
+    /// A fence of a drain or a resize; where it is refused, `otherwise` is the next step.
+    fn change_fence(&self, machine: &mut Machine, thread: usize, fence: Missing, otherwise: u8) {
+        machine.next(thread);
+        if self.refused == Some(fence) {
+            machine.threads[thread].step = otherwise;
+        } else if self.missing != fence {
+            machine.fence(self);
         }
     }
 
@@ -225,11 +281,12 @@ impl Cache {
                 machine.store(thread, END, 0);
                 machine.next(thread);
             }
-            3 if self.missing != Missing::FirstFence => {
-                machine.next(thread);
-                machine.fence(self);
+            3 => self.change_fence(machine, thread, Missing::ClosingFence, SET_BOUNDS),
+            4 if self.missing != Missing::Marks => {
+                self.change_items(machine, thread, |item| item | MARK);
             }
-            4 => {
+            5 => self.change_fence(machine, thread, Missing::MarkingFence, UNMARK),
+            6 => {
                 let before = machine.load(thread, CURRENT);
                 let held = before.saturating_sub(1);
                 let after = match operation {
@@ -241,42 +298,40 @@ impl Cache {
                 machine.threads[thread].registers = [before, after, 0, capacity];
                 machine.next(thread);
             }
-            5 => {
+            7 => {
                 if let Operation::Resize(capacity) = operation {
                     machine.store(thread, CAPACITY, capacity);
                 }
                 machine.next(thread);
             }
-            6 => {
+            8 => {
                 let places = after.max(1)..before.max(1);
-                let items = places.map(|place| machine.load(thread, PLACES + place));
+                let items = places.map(|place| machine.load(thread, PLACES + place) & !MARK);
                 machine.threads[thread].registers[2] = items.fold(0, |set, item| set | 1 << item);
                 machine.next(thread);
             }
-            7 if before != after => {
+            9 if before != after => {
                 machine.store(thread, CURRENT, after);
                 machine.threads[thread].held |= Items::from(taken);
                 machine.next(thread);
             }
-            7 => machine.threads[thread].step = 9,
-            8 if self.refuses_second_fence => {
-                machine.store(thread, CURRENT, before);
-                machine.threads[thread].held &= !Items::from(taken);
-                machine.threads[thread].step = 12;
-            }
-            8 if self.missing != Missing::SecondFence => {
-                machine.next(thread);
-                machine.fence(self);
-            }
-            9 => self.open_end(machine, thread),
-            10 => self.open_begin(machine, thread),
-            11 => {
+            9 => machine.threads[thread].step = UNMARK,
+            10 => self.change_fence(machine, thread, Missing::OpeningFence, STAY_CLOSED),
+            UNMARK => self.change_items(machine, thread, |item| item & !MARK),
+            SET_BOUNDS => self.open_end(machine, thread),
+            13 => self.open_begin(machine, thread),
+            UNLOCK => {
                 machine.store(thread, LOCK, 0);
                 machine.end(thread);
             }
-            12 => {
+            STAY_CLOSED => {
+                machine.store(thread, CURRENT, before);
+                machine.threads[thread].held &= !Items::from(taken);
+                machine.next(thread);
+            }
+            16 => {
                 machine.store(thread, CAPACITY, capacity);
-                machine.threads[thread].step = 11;
+                machine.threads[thread].step = UNLOCK;
             }
             _ => machine.next(thread),
         }
@@ -294,7 +349,7 @@ impl Model for Cache {
             machine.threads[thread].step,
         ) {
             (Operation::Drain(_) | Operation::Resize(_), _) => None,
-            (_, 0..=3) => Some(0),
+            (_, 0..=4) => Some(0),
             (_, 34..=35) => Some(START_SECTION),
             _ => None,
         }
@@ -316,7 +371,7 @@ impl Model for Cache {
     fn inside(&self, memory: &[u8]) -> Result<Items, String> {
         let mut inside = 0;
         for place in 1..memory[usize::from(CURRENT)] {
-            let item = memory[usize::from(PLACES + place)];
+            let item = memory[usize::from(PLACES + place)] & !MARK;
             if inside & 1 << item != 0 {
                 return Err(format!("item {item} is inside twice"));
             }
@@ -333,7 +388,7 @@ impl Model for Cache {
             programs: vec![[vec![Operation::Pop; all], vec![Operation::Push; all + 1]].concat()],
             slots: self.slots,
             missing: Missing::Nothing,
-            refuses_second_fence: false,
+            refused: None,
         };
         let mut machine = Machine::new(memory, &[0]);
         machine.memory[usize::from(LOCK)] = 0;

@@ -24,19 +24,20 @@ fn cache(programs: &[&[cache::Operation]]) -> Cache {
         programs: programs.iter().map(|program| program.to_vec()).collect(),
         slots: 2,
         missing: cache::Missing::Nothing,
-        refuses_second_fence: false,
+        refused: None,
     }
 }
 
 mod caches {
     use super::*;
     use vcpu_model_protocols::cache::Missing;
-    use vcpu_model_protocols::cache::Operation::{Drain, Pop, Push, Resize};
+    use vcpu_model_protocols::cache::Operation::{Drain, Pop, PopBatch, Push, Resize};
 
     #[test]
     fn drain() {
         explore_cache(&cache(&[&[Push, Pop, Push], &[Pop, Push], &[Drain(2)]])).unwrap();
         explore_cache(&cache(&[&[Push, Pop], &[Push], &[Drain(1), Drain(2)]])).unwrap();
+        explore_cache(&cache(&[&[Push, PopBatch], &[Push, Pop], &[Drain(1)]])).unwrap();
     }
 
     #[test]
@@ -52,17 +53,27 @@ mod caches {
     }
 
     #[test]
-    fn a_second_fence_that_is_refused() {
-        let mut model = cache(&[&[Push, Pop], &[Push], &[Drain(1)]]);
-        model.refuses_second_fence = true;
-        explore_cache(&model).unwrap();
+    fn a_fence_that_is_refused() {
+        for fence in [
+            Missing::ClosingFence,
+            Missing::MarkingFence,
+            Missing::OpeningFence,
+        ] {
+            for change in [Drain(1), Resize(1)] {
+                let mut model = cache(&[&[Push, Pop], &[Push, Pop], &[change]]);
+                model.refused = Some(fence);
+                explore_cache(&model).unwrap();
+            }
+        }
     }
 
     #[test]
     fn every_part_is_needed() {
         for missing in [
-            Missing::FirstFence,
-            Missing::SecondFence,
+            Missing::ClosingFence,
+            Missing::Marks,
+            Missing::MarkingFence,
+            Missing::OpeningFence,
             Missing::Begin,
             Missing::End,
             Missing::Lock,
@@ -70,6 +81,8 @@ mod caches {
             let mut model = cache(&[&[Push, Pop], &[Push, Pop], &[Drain(2)]]);
             if missing == Missing::Lock {
                 model = cache(&[&[Push], &[Drain(2)], &[Drain(2)]]);
+            } else if missing == Missing::Begin {
+                model = cache(&[&[Push, PopBatch], &[Push], &[Drain(2)]]);
             }
             model.missing = missing;
             let wrong = explore_cache(&model).expect_err("it is needed");

@@ -4,7 +4,12 @@
 #![no_std]
 #![no_main]
 
-use vcpu_rt::{Local, Pair, PerVcpu, Refused, Section, Single, per_vcpu};
+use core::ptr::NonNull;
+
+use vcpu_rt::{
+    Cache, Counter, Histogram, Link, Local, Node, NotPut, NotTaken, Pair, PerVcpu, Refused,
+    Section, Single, Stack, per_vcpu,
+};
 use vcpu_test_programs::PASSED;
 
 vcpu_rt::entry!(main);
@@ -15,7 +20,22 @@ per_vcpu! {
     static OTHER: Section<u64>;
     static POINTER: Section<*mut u64>;
     static PAIR: Pair;
+    static COUNTER: Counter;
+    static HISTOGRAM: Histogram;
+    static CACHE: Cache<u64, 4, 4>;
+    static STACK: Stack<Item>;
 }
+
+/// What is in a stack.
+#[repr(transparent)]
+pub struct Item(Link);
+
+// SAFETY: at its start, and only lists touch it.
+unsafe impl Node for Item {
+    const LINK: usize = 0;
+}
+
+static ITEM: Item = Item(Link::new());
 
 /// Functions that the linker keeps by their names.
 macro_rules! functions {
@@ -55,6 +75,14 @@ functions! {
         unsafe { POINTER.compare_not_equal_load_store(core::ptr::null_mut(), 0) };
     pair_compare_exchange(old: &[u64; 2], new: &[u64; 2]) -> bool =
         PAIR.compare_exchange(*old, *new).is_ok();
+    counter_inc() = COUNTER.inc();
+    histogram_record(value: u64) = HISTOGRAM.record(value);
+    cache_push(item: NonNull<u64>) -> Result<(), NotPut> = CACHE.push(1, item);
+    cache_pop() -> Result<NonNull<u64>, NotTaken> = CACHE.pop(1);
+    stack_push(item: NonNull<Item>) -> Result<(), NotPut> =
+        // SAFETY: it is alive for ever, and in no list.
+        unsafe { STACK.push(item) };
+    stack_pop() -> Result<NonNull<Item>, NotTaken> = STACK.pop();
     loop_inc(single: &Local<Single>, turns: u64) = for _ in 0..turns {
         single.inc();
     };
@@ -78,6 +106,12 @@ fn main() -> i32 {
     let _refused = section_compare_equal_store_store(0, 0);
     let _refused = section_pop();
     pair_compare_exchange(&[0; 2], &[0; 2]);
+    counter_inc();
+    histogram_record(1000);
+    assert_eq!(cache_push(NonNull::dangling()), Ok(()));
+    assert_eq!(cache_pop(), Ok(NonNull::dangling()));
+    assert_eq!(stack_push(NonNull::from(&ITEM)), Ok(()));
+    assert_eq!(stack_pop(), Ok(NonNull::from(&ITEM)));
     loop_inc(&single, 10);
     loop_section_add(&SECTION, 10);
     PASSED

@@ -2,9 +2,12 @@
 //! Critical sections of [`crate::structures::Cache`]: an array of pointers per class and area.
 //!
 //! For each class an area has three words, all addresses: `current` (behind the last item), and at
-//! `8 * CLASSES` and `16 * CLASSES` bytes from it `end` and `begin` of the array. Sections write
-//! `current` only. Whoever stops them writes `end` and `begin`, so that the comparisons that a push and
-//! a pop make anyway fail: no instruction is spent on a flag.
+//! `8 * CLASSES` and `16 * CLASSES` bytes from it `end` and `begin` of the array. Of these sections
+//! write `current` only. Whoever stops them writes `end` and `begin`, and the sign bit of every item, so
+//! that the tests fail that a push and a pop make anyway: no instruction is spent on a flag.
+//!
+//! A pop of one item does not load `begin`: beneath the first slot stands a null pointer. Memory accesses
+//! bound these sections, not instructions (docs/benchmarks.md, cache).
 //!
 //! The sections of single items are the fast path, and tell by one register or a jump whether they
 //! committed. Those of many items tell what was in the way, and do for single items what the fast
@@ -20,18 +23,16 @@ use crate::critical_section;
 /// stopped, after an abort, nor in a thread without a valid mm_cid.
 ///
 /// # Safety
-/// `current` is the word of a class in vCPU 0's copy of a cache with so many classes. `%fs` points to a
+/// `current` is the word of a class in vCPU 0's copy of a live cache with so many classes. `%fs` points to a
 /// thread block of vcpu-rt.
 #[inline(always)]
 pub unsafe fn cache_push<const CLASSES: usize>(
-    first: NonNull<u64>,
-    class: usize,
+    current: NonNull<u64>,
     item: u64,
     access: Access,
 ) -> bool {
     // SAFETY: memory is touched at rseq_cs, at the copy's words and, below `end`, at its array. The
-    // slot behind the last item belongs to nobody until the commit. One addition, and then addresses in
-    // one register, are faster than three of two.
+    // slot behind the last item belongs to nobody until the commit.
     unsafe {
         critical_section!(
             code: [
@@ -39,21 +40,19 @@ pub unsafe fn cache_push<const CLASSES: usize>(
                 "cmp {word:e}, {bound:e}",
                 "jae {missed}",
                 "shl {word}, cl",
-                "add {word}, {first}",
-                "mov {slot}, [{word} + 8 * {class}]",
-                "cmp {slot}, [{word} + 8 * {class} + {end}]",
+                "mov {slot}, [{current} + {word}]",
+                "cmp {slot}, [{current} + {word} + {end}]",
                 "jae {missed}",
                 "mov [{slot}], {item}",
                 "add {slot}, 8",
             ],
-            commit: "mov [{word} + 8 * {class}], {slot}",
+            commit: "mov [{current} + {word}], {slot}",
             abort: ["jmp {missed}"],
             word = out(reg) _,
             slot = out(reg) _,
             id = const MM_CID,
             end = const 8 * CLASSES,
-            first = in(reg) first.as_ptr(),
-            class = in(reg) class,
+            current = in(reg) current.as_ptr(),
             item = in(reg) item,
             bound = in(reg) access.bound(),
             in("ecx") access.shift(),
@@ -63,14 +62,13 @@ pub unsafe fn cache_push<const CLASSES: usize>(
     true
 }
 
-/// As [`cache_push`] where the kernel loads the GS base. `first` is `current` of class 0.
+/// As [`cache_push`] where the kernel loads the GS base.
 ///
 /// # Safety
-/// As for [`cache_push`]; `class` is below `CLASSES`, and the GS mode is on.
+/// As for [`cache_push`]; the GS mode is on.
 #[inline(always)]
 pub unsafe fn cache_push_gs<const CLASSES: usize>(
-    first: NonNull<u64>,
-    class: usize,
+    current: NonNull<u64>,
     item: u64,
     bound: u32,
 ) -> bool {
@@ -81,19 +79,18 @@ pub unsafe fn cache_push_gs<const CLASSES: usize>(
             code: [
                 "cmp dword ptr fs:[{id}], {bound:e}",
                 "jae {missed}",
-                "mov {slot}, gs:[{first} + 8 * {class}]",
-                "cmp {slot}, gs:[{first} + 8 * {class} + {end}]",
+                "mov {slot}, gs:[{current}]",
+                "cmp {slot}, gs:[{current} + {end}]",
                 "jae {missed}",
                 "mov [{slot}], {item}",
                 "add {slot}, 8",
             ],
-            commit: "mov gs:[{first} + 8 * {class}], {slot}",
+            commit: "mov gs:[{current}], {slot}",
             abort: ["jmp {missed}"],
             slot = out(reg) _,
             id = const MM_CID,
             end = const 8 * CLASSES,
-            first = in(reg) first.as_ptr(),
-            class = in(reg) class,
+            current = in(reg) current.as_ptr(),
             item = in(reg) item,
             bound = in(reg) bound,
             missed = label { return false },
@@ -107,13 +104,10 @@ pub unsafe fn cache_push_gs<const CLASSES: usize>(
 /// # Safety
 /// As for [`cache_push`].
 #[inline(always)]
-pub unsafe fn cache_pop<const CLASSES: usize>(
-    first: NonNull<u64>,
-    class: usize,
-    access: Access,
-) -> u64 {
+pub unsafe fn cache_pop(current: NonNull<u64>, access: Access) -> u64 {
     let item: u64;
-    // SAFETY: as for `cache_push`; above `begin` there are items.
+    // SAFETY: as for `cache_push`. `current` is 0, where the class is fresh, or behind a slot: the
+    // one beneath the first is null for ever, and those with the sign bit are no items.
     unsafe {
         critical_section!(
             code: [
@@ -121,22 +115,20 @@ pub unsafe fn cache_pop<const CLASSES: usize>(
                 "cmp {word:e}, {bound:e}",
                 "jae 775f",
                 "shl {word}, cl",
-                "add {word}, {first}",
-                "mov {slot}, [{word} + 8 * {class}]",
-                "cmp {slot}, [{word} + 8 * {class} + {begin}]",
-                "jbe 775f",
-                "mov {item}, [{slot} - 8]",
+                "mov {slot}, [{current} + {word}]",
                 "sub {slot}, 8",
+                "jb 775f",
+                "mov {item}, [{slot}]",
+                "test {item}, {item}",
+                "jle 775f",
             ],
-            commit: "mov [{word} + 8 * {class}], {slot}",
+            commit: "mov [{current} + {word}], {slot}",
             abort: ["775:", "xor {item:e}, {item:e}", "jmp 772b"],
             word = out(reg) _,
             slot = out(reg) _,
             item = out(reg) item,
             id = const MM_CID,
-            begin = const 16 * CLASSES,
-            first = in(reg) first.as_ptr(),
-            class = in(reg) class,
+            current = in(reg) current.as_ptr(),
             bound = in(reg) access.bound(),
             in("ecx") access.shift(),
         )
@@ -144,37 +136,32 @@ pub unsafe fn cache_pop<const CLASSES: usize>(
     item
 }
 
-/// As [`cache_pop`] where the kernel loads the GS base. `first` is `current` of class 0.
+/// As [`cache_pop`] where the kernel loads the GS base.
 ///
 /// # Safety
 /// As for [`cache_push_gs`].
 #[inline(always)]
-pub unsafe fn cache_pop_gs<const CLASSES: usize>(
-    first: NonNull<u64>,
-    class: usize,
-    bound: u32,
-) -> u64 {
+pub unsafe fn cache_pop_gs(current: NonNull<u64>, bound: u32) -> u64 {
     let item: u64;
-    // SAFETY: as for `cache_push_gs`; above `begin` there are items.
+    // SAFETY: as for `cache_push_gs` and `cache_pop`.
     unsafe {
         critical_section!(
             code: [
                 "cmp dword ptr fs:[{id}], {bound:e}",
                 "jae 775f",
-                "mov {slot}, gs:[{first} + 8 * {class}]",
-                "cmp {slot}, gs:[{first} + 8 * {class} + {begin}]",
-                "jbe 775f",
-                "mov {item}, [{slot} - 8]",
+                "mov {slot}, gs:[{current}]",
                 "sub {slot}, 8",
+                "jb 775f",
+                "mov {item}, [{slot}]",
+                "test {item}, {item}",
+                "jle 775f",
             ],
-            commit: "mov gs:[{first} + 8 * {class}], {slot}",
+            commit: "mov gs:[{current}], {slot}",
             abort: ["775:", "xor {item:e}, {item:e}", "jmp 772b"],
             slot = out(reg) _,
             item = out(reg) item,
             id = const MM_CID,
-            begin = const 16 * CLASSES,
-            first = in(reg) first.as_ptr(),
-            class = in(reg) class,
+            current = in(reg) current.as_ptr(),
             bound = in(reg) bound,
         )
     }

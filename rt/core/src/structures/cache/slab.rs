@@ -18,12 +18,21 @@ pub(super) struct Slab<T, const CLASSES: usize, const SLOTS: usize> {
     current: [AtomicU64; CLASSES],
     /// What a push must stay below.
     end: [AtomicU64; CLASSES],
-    /// What a pop must stay above.
+    /// What a pop of many must stay above.
     begin: [AtomicU64; CLASSES],
     /// Items that there is room for, once `current` is not 0.
     capacity: [AtomicUsize; CLASSES],
     locks: [TryLock; CLASSES],
-    slots: [[AtomicPtr<T>; SLOTS]; CLASSES],
+    arrays: [Array<T, SLOTS>; CLASSES],
+}
+
+/// The items of a class. Those with the highest bit, which no address of a user has, are there but are
+/// not given to pops.
+#[repr(C)]
+struct Array<T, const SLOTS: usize> {
+    /// Null for ever: below it pops of one item do not go.
+    floor: AtomicPtr<T>,
+    slots: [AtomicPtr<T>; SLOTS],
 }
 
 /// What sections find in `begin` and `end`.
@@ -40,6 +49,9 @@ pub(super) enum State {
 /// `begin` while sections are stopped.
 const CLOSED: u64 = u64::MAX;
 
+/// In items while pops of one are stopped.
+pub(super) const MARK: usize = 1 << (usize::BITS - 1);
+
 impl<T, const CLASSES: usize, const SLOTS: usize> Slab<T, CLASSES, SLOTS> {
     /// What the sections count on (`arch/x86_64/cache.rs`).
     const LAYOUT: () = {
@@ -54,9 +66,9 @@ impl<T, const CLASSES: usize, const SLOTS: usize> Slab<T, CLASSES, SLOTS> {
         &self.locks[class]
     }
 
-    /// The address of the array.
+    /// The address of the first slot.
     fn slots(&self, class: usize) -> u64 {
-        self.slots[class].as_ptr().expose_provenance() as u64
+        self.arrays[class].slots.as_ptr().expose_provenance() as u64
     }
 
     fn current(&self, class: usize) -> u64 {
@@ -87,16 +99,51 @@ impl<T, const CLASSES: usize, const SLOTS: usize> Slab<T, CLASSES, SLOTS> {
         }
     }
 
-    /// From here on sections fail that have not yet compared; after a fence none is left that has.
-    /// The caller holds the lock, as for all that follow.
-    pub(super) fn close(&self, class: usize) {
+    /// Stops all sections. The caller holds the lock, as for all that follow.
+    ///
+    /// # Errors
+    /// The fence's; then the class is open as before.
+    pub(super) fn close(
+        &self,
+        class: usize,
+        fence: impl Fn() -> Result<(), Errno>,
+    ) -> Result<(), Errno> {
+        // From here on sections fail that have not yet compared; after the fence none is left that has.
         self.begin[class].store(CLOSED, Ordering::Release);
         self.end[class].store(0, Ordering::Release);
+        let stop_pops = || {
+            // Now nobody writes slots, and only pops of one item go on, to which the same happens.
+            if self.held(class) == 0 {
+                return Ok(());
+            }
+            self.change_items(class, |address| address | MARK);
+            fence().inspect_err(|_| self.unmark(class))
+        };
+        fence()
+            .and_then(|()| stop_pops())
+            .inspect_err(|_| self.set_bounds(class))
+    }
+
+    fn unmark(&self, class: usize) {
+        self.change_items(class, |address| address & !MARK);
+    }
+
+    /// Changes the addresses of what a class holds, or held when this began, while nobody else writes slots.
+    fn change_items(&self, class: usize, change: impl Fn(usize) -> usize) {
+        for slot in &self.arrays[class].slots[..self.held(class)] {
+            let item = slot.load(Ordering::Relaxed);
+            slot.store(item.map_addr(&change), Ordering::Release);
+        }
     }
 
     /// Lets sections in again, to what `current` and the capacity say. If `current` was written
     /// meanwhile there was a fence since: a section that read it before must not get here.
     pub(super) fn open(&self, class: usize) {
+        self.unmark(class);
+        self.set_bounds(class);
+    }
+
+    fn set_bounds(&self, class: usize) {
         let (begin, end) = match self.current(class) {
             0 => (0, 0),
             _ => (self.slots(class), self.end_of(class)),
@@ -118,7 +165,7 @@ impl<T, const CLASSES: usize, const SLOTS: usize> Slab<T, CLASSES, SLOTS> {
                 return;
             }
             let slots = self.slots(class);
-            // First, so that no pop is below the array.
+            // First: of many, pops go by it.
             self.begin[class].store(slots, Ordering::Release);
             if self.current(class) == 0 {
                 self.capacity[class].store(SLOTS, Ordering::Release);
@@ -189,9 +236,11 @@ impl<T, const CLASSES: usize, const SLOTS: usize> Slab<T, CLASSES, SLOTS> {
         items: &mut [MaybeUninit<NonNull<T>>],
     ) {
         let left = self.held(class) - count;
-        let taken = &self.slots[class][left..left + count];
+        let taken = &self.arrays[class].slots[left..left + count];
         for (slot, item) in taken.iter().zip(items) {
-            let pointer = slot.load(Ordering::Relaxed);
+            let pointer = slot
+                .load(Ordering::Relaxed)
+                .map_addr(|address| address & !MARK);
             // SAFETY: sections and `put` put only items there, which are not null.
             item.write(unsafe { NonNull::new_unchecked(pointer) });
         }
@@ -212,7 +261,7 @@ impl<T, const CLASSES: usize, const SLOTS: usize> Slab<T, CLASSES, SLOTS> {
         if count == 0 {
             return Err(NotPut::Full);
         }
-        for (slot, item) in self.slots[class][held..].iter().zip(&items[..count]) {
+        for (slot, item) in self.arrays[class].slots[held..].iter().zip(&items[..count]) {
             slot.store(item.as_ptr(), Ordering::Relaxed);
         }
         let current = self.slots(class) + 8 * (held + count) as u64;
