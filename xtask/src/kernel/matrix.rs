@@ -49,8 +49,8 @@ pub static BOOTS: [Boot; 8] = [
 ];
 
 /// KVM in the guest. With a thread for each processor, QEMU 7.2 is not up to that, with a stock
-/// kernel neither: KVM changes the kernel's text again and again (see `boot::boot`), and a guest's
-/// guest that is interrupted may lose its way.
+/// kernel neither: KVM changes the kernel's text again and again (see `console::accident`), and a
+/// guest's guest that is interrupted may lose its way.
 pub static KVM: Boot = Boot {
     in_turn: true,
     plans: &["kvm"],
