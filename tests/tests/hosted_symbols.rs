@@ -17,14 +17,23 @@ use vcpu_tests::programs::{PASSED, target_directory};
 use vcpu_tests::run::{Outcome, Run};
 
 /// What both libraries have.
-const TABLE: [&str; 7] = [
+const TABLE: [&str; 16] = [
     "vcpu_abi",
     "vcpu_alloc",
+    "vcpu_discard",
     "vcpu_fence",
     "vcpu_free",
+    "vcpu_possible_vcpus",
     "vcpu_request_gs_mode",
+    "vcpu_resident",
+    "vcpu_statistics",
     "vcpu_thread_register",
     "vcpu_thread_unregister",
+    "vcpu_try_lock",
+    "vcpu_unlock",
+    "vcpu_update_pair",
+    "vcpu_update_word",
+    "vcpu_update_words",
 ];
 const RSEQ: [&str; 3] = ["__rseq_flags", "__rseq_offset", "__rseq_size"];
 const INTERPOSED: [&str; 4] = ["pthread_create", "sched_getcpu", "thrd_create", "vfork"];
