@@ -4,7 +4,7 @@
 
 mod apt;
 mod boot;
-mod build;
+pub mod build;
 mod cache;
 mod check;
 mod config;
@@ -13,18 +13,19 @@ mod cost;
 mod demo;
 mod guest;
 mod key;
-mod long;
+pub mod long;
 mod machine;
 mod matrix;
 mod modules;
 mod plan;
-mod selftests;
+pub mod selftests;
 mod series;
 mod source;
 pub mod test;
 pub mod tools;
 mod version;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -53,6 +54,9 @@ pub enum Command {
     Check {
         #[command(flatten)]
         selection: Selection,
+        /// Check the patches of this directory, not those of kernel/linux-VERSION
+        #[arg(long, value_name = "DIR")]
+        series: Option<PathBuf>,
     },
     /// Run the examples on the kernel
     Demo {
@@ -82,7 +86,7 @@ pub fn run(command: &Command) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Boot { selection, boot } => boot::run(selection, boot),
-        Command::Check { selection } => check::run(selection),
+        Command::Check { selection, series } => check::run(selection, series.as_deref()),
         Command::Demo { selection, machine } => demo::run(selection, machine),
         Command::Test {
             selection,

@@ -3,6 +3,7 @@
 
 mod bench;
 mod command;
+mod conformance;
 mod demo;
 mod dist;
 mod kernel;
@@ -40,6 +41,12 @@ enum Command {
         #[command(subcommand)]
         command: kernel::Command,
     },
+    /// Run the kernel's selftests of rseq and real programs on the hosted form, in each way
+    Conformance {
+        /// The whole matrix of param_test, not one run of each kind: an hour
+        #[arg(long)]
+        full: bool,
+    },
     /// Put what a C consumer needs into target/dist
     Dist,
 }
@@ -74,6 +81,7 @@ fn main() -> ExitCode {
             suite: Suite::Data { json, svg },
         } => bench::data(json.as_deref(), svg.as_deref()),
         Command::Kernel { command } => kernel::run(&command),
+        Command::Conformance { full } => conformance::run(kernel::Extent::of(full)),
         Command::Dist => dist::run().map(|()| ExitCode::SUCCESS),
     };
     result.unwrap_or_else(|error| {

@@ -8,6 +8,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use vcpu_abi::Mode;
 
 use crate::arch;
+use crate::first_use;
 use crate::process::{self, Found};
 
 /// How often an aborted section is tried again. Then a locked operation on the last area ends it: a
@@ -129,10 +130,10 @@ impl Access {
         self.shift
     }
 
-    /// What an id must be below.
+    /// What an id must be below in this thread, at this time.
     #[inline(always)]
     pub fn bound(self) -> u32 {
-        self.bound
+        arch::bound_here(self.bound)
     }
 
     /// For sections by cpu_id.
@@ -232,14 +233,17 @@ pub fn own_way() -> Option<(Way, Access)> {
         Mode::RseqCpuId => (Way::CpuId, Access::by_cpu_id(found)),
         Mode::Shared => return None,
     };
-    // SAFETY: threads of the runtime have its blocks; there is no object before its start.
-    let id = unsafe {
-        match way {
-            Way::CpuId => arch::rseq_field::<{ vcpu_abi::Rseq::CPU_ID_OFFSET }>(),
-            _ => arch::rseq_field::<{ vcpu_abi::Rseq::MM_CID_OFFSET }>(),
-        }
+    let has_id = || {
+        // SAFETY: threads of the runtime have its blocks; there is no object before its start.
+        let id = unsafe {
+            match way {
+                Way::CpuId => arch::rseq_field::<{ vcpu_abi::Rseq::CPU_ID_OFFSET }>(),
+                _ => arch::rseq_field::<{ vcpu_abi::Rseq::MM_CID_OFFSET }>(),
+            }
+        };
+        id < access.bound()
     };
-    (id < access.bound).then_some((way, access))
+    (has_id() || first_use::register() && has_id()).then_some((way, access))
 }
 
 /// The distance in bytes of the area for this thread's locked operations from the first one. In

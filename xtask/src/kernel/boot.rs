@@ -58,21 +58,18 @@ pub fn root_file_system() -> Initramfs {
         .device("dev/console", 5, 1)
 }
 
-/// How often a machine is booted at most, when the emulator is at fault.
+/// How often a machine is booted at most, when it has accidents.
 const ATTEMPTS: u32 = 3;
 
-/// Boots a kernel with an initramfs; the console goes to stdout as it comes.
-///
-/// A boot in which the emulator lost a change of the kernel's text is repeated: until version 8.1,
-/// what one of QEMU's threads translates while another one changes it may stay as it was. The kernel
-/// flips static keys by a breakpoint that is there for a moment, and meets it later.
+/// Boots a kernel with an initramfs; the console goes to stdout as it comes. A boot with an accident,
+/// which any kernel can have in the emulator, is repeated.
 pub fn boot(kernel: &Kernel, machine: &Machine, initramfs: &[u8]) -> Result<Boot> {
     for _ in 1..ATTEMPTS {
         let boot = boot_once(kernel, machine, initramfs)?;
-        if !console::has_stale_breakpoint(&boot.console) {
+        let Some(accident) = console::accident(&boot.console) else {
             return Ok(boot);
-        }
-        println!("\nQEMU lost a change of the kernel's text; booting again");
+        };
+        println!("\n{accident}; booting again");
     }
     boot_once(kernel, machine, initramfs)
 }

@@ -56,10 +56,13 @@ const fn variant(
     }
 }
 
-/// Checks the series of a version.
-pub fn run(selection: &Selection) -> Result<ExitCode> {
+/// Checks the series of a version, or the one in a directory: before it replaces the other.
+pub fn run(selection: &Selection, directory: Option<&Path>) -> Result<ExitCode> {
     tools::ensure_build()?;
-    let patches = series::patches(selection.linux)?;
+    let patches = match directory {
+        Some(directory) => series::in_directory(&std::path::absolute(directory)?)?,
+        None => series::patches(selection.linux)?,
+    };
     let source = Source::find(selection)?;
     let name = format!("linux-{}-check", selection.linux);
     let directory = cache::directory("checks")?;
@@ -109,6 +112,12 @@ struct Check {
 
 impl Check {
     fn all(&mut self, patches: &[PathBuf]) -> Result<()> {
+        // First what takes a second.
+        for patch in patches {
+            self.checkpatch(patch)?;
+        }
+        let count = patches.len();
+        println!("checkpatch has nothing to say about {count} patches");
         let mut before = Vec::new();
         for variant in &VARIANTS {
             self.configure(variant)?;
@@ -142,12 +151,11 @@ impl Check {
         requested.verify(&fs::read_to_string(self.tree.objects.join(".config"))?)?;
         for patch in patches {
             let name = patch.file_stem().unwrap_or_default().display();
-            self.checkpatch(patch)?;
             series::apply(patch, &self.tree.source)?;
             self.tree
                 .make(&["vmlinux"], &[])
                 .with_context(|| format!("with {name}"))?;
-            println!("{name}: builds, checkpatch is silent");
+            println!("{name}: builds");
         }
         Ok(())
     }

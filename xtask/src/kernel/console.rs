@@ -94,10 +94,24 @@ pub fn complaints(console: &str) -> Vec<String> {
         .collect()
 }
 
-/// Whether the kernel met a breakpoint in its own text for which it had no handler (any more).
-pub fn has_stale_breakpoint(console: &str) -> bool {
-    let mut messages = console.lines().filter_map(message);
-    messages.any(|message| message.starts_with("Oops: int3: "))
+/// What ended a boot that has nothing to do with the kernel under test.
+///
+/// - Until version 8.1, what one of QEMU's threads translates while another one changes it may stay as
+///   it was. The kernel flips static keys by a breakpoint that is there for a moment, and meets it
+///   later, when it has no handler for it any more.
+/// - `identify_cpu()` clears the features of the first processor before it reads them, LA57 among them.
+///   KASAN goes by that bit, and takes a good address for a bad one in an interrupt at that moment.
+pub fn accident(console: &str) -> Option<&'static str> {
+    let has = |test: fn(&str) -> bool| console.lines().filter_map(message).any(test);
+    if has(|it| it.starts_with("Oops: int3: ")) {
+        Some("QEMU lost a change of the kernel's text")
+    } else if has(|it| it.starts_with("BUG: KASAN: wild-memory-access in "))
+        && has(|it| it.starts_with("RIP: 0010:identify_cpu+"))
+    {
+        Some("KASAN was asked while the processor's features were cleared")
+    } else {
+        None
+    }
 }
 
 /// Messages without the one warning that is known of a stock kernel. 6.12 counts the fair server of a
@@ -147,7 +161,7 @@ fn message(line: &str) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Verdict, complaints, has_stale_breakpoint, tail, verdict};
+    use super::{Verdict, accident, complaints, tail, verdict};
 
     const PANIC: &str = "[    1.234567] Kernel panic - not syncing: ";
 
@@ -217,9 +231,26 @@ mod tests {
     #[test]
     fn a_breakpoint_is_told_from_other_ends() {
         let oops = |what| format!("[    1.251384] Oops: {what}: 0000 [#1] SMP\n");
-        assert!(has_stale_breakpoint(&oops("int3")));
-        assert!(!has_stale_breakpoint(&oops("general protection fault")));
-        assert!(!has_stale_breakpoint("Oops: int3: of a program\n"));
+        assert!(accident(&oops("int3")).is_some_and(|it| it.starts_with("QEMU")));
+        assert_eq!(accident(&oops("general protection fault")), None);
+        assert_eq!(accident("Oops: int3: of a program\n"), None);
+    }
+
+    #[test]
+    fn an_interrupt_of_identify_cpu_is_told_from_other_reports() {
+        let report = |what, place| {
+            let what =
+                format!("[    0.004410] BUG: KASAN: {what} in do_raw_spin_lock+0x10f/0x240\n");
+            what + &format!("[    0.004888] RIP: 0010:{place}+0x275/0x14e0\n")
+        };
+        let wild = "wild-memory-access";
+        let found = accident(&report(wild, "identify_cpu"));
+        assert!(found.is_some_and(|it| it.starts_with("KASAN")));
+        assert_eq!(accident(&report(wild, "rest_init")), None);
+        assert_eq!(
+            accident(&report("slab-use-after-free", "identify_cpu")),
+            None
+        );
     }
 
     #[test]

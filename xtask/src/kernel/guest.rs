@@ -4,13 +4,14 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Error, Result};
+use vcpu_tests::hosted::{FORMS, Form};
 use vcpu_tests::initramfs::Initramfs;
 
 use super::boot::root_file_system;
 use super::build::Kernel;
 use super::plan::Plan;
-use crate::program::{Form, build_all};
+use crate::program::{self, build_all};
 
 /// The packages whose programs are there as /bin/NAME: the guest's own, the runtime's, the examples.
 const PACKAGES: [&str; 7] = [
@@ -32,7 +33,7 @@ pub struct Guest(Vec<(String, PathBuf)>);
 impl Guest {
     /// Builds the programs in the default form.
     pub fn build() -> Result<Self> {
-        Ok(Self(build_all(&PACKAGES, Form::Static)?))
+        Ok(Self(build_all(&PACKAGES, program::Form::Static)?))
     }
 
     /// The archive for one boot. Time limits are multiplied by `factor`.
@@ -57,8 +58,39 @@ impl Guest {
             archive = archive.directory("kselftest");
             archive = below(archive, &kernel.selftests(), "kselftest")?;
         }
+        if plan.mentions("/hosted/") {
+            archive = hosted(archive)?;
+        }
         Ok(archive.finish())
     }
+}
+
+/// Appends the programs of tests/hosted as /hosted/NAME-FORM, and what dynamic ones need: the libraries of this
+/// machine and ours.
+fn hosted(mut archive: Initramfs) -> Result<Initramfs> {
+    let of_machine = [
+        ("lib64/ld-linux-x86-64.so.2", "/lib64/ld-linux-x86-64.so.2"),
+        ("lib/libc.so.6", "/lib/x86_64-linux-gnu/libc.so.6"),
+        ("lib/ld-musl-x86_64.so.1", "/lib/ld-musl-x86_64.so.1"),
+    ];
+    for directory in ["lib64", "lib", "lib/musl", "hosted"] {
+        archive = archive.directory(directory);
+    }
+    for (name, path) in of_machine {
+        archive = archive.executable(name, &read(Path::new(path))?);
+    }
+    for (directory, form) in [("lib", Form::Preload), ("lib/musl", Form::MuslLinked)] {
+        let library = form.libraries().map_err(Error::msg)?.join("libvcpu_rt.so");
+        archive = archive.executable(&format!("{directory}/libvcpu_rt.so"), &read(&library)?);
+    }
+    for form in FORMS {
+        for name in ["table", "threads", "gs"] {
+            let program = form.program(name).map_err(Error::msg)?;
+            archive = archive.executable(&format!("hosted/{name}-{form}"), &read(&program)?);
+        }
+    }
+    let strange = Form::Preload.program("strange").map_err(Error::msg)?;
+    Ok(archive.executable("hosted/strange-preload", &read(&strange)?))
 }
 
 /// Appends everything below a directory.

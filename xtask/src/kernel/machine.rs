@@ -62,10 +62,12 @@ pub enum End {
     Killed(String),
 }
 
-/// The parameters that every boot has: an oops is a panic, a panic ends QEMU (by -no-reboot), the
-/// console shows warnings and what is worse, and the timer is not tested by counting its interrupts
-/// over a few milliseconds, in which a busy host may give the machine no time at all.
-const APPEND: &str = "console=ttyS0 oops=panic panic=-1 loglevel=5 no_timer_check";
+/// The parameters that every boot has: an oops is a panic, as is a report of KASAN, after which it and
+/// lockdep are off; a panic ends QEMU (by -no-reboot); the console shows warnings and what is worse;
+/// and the timer is not tested by counting its interrupts over a few milliseconds, in which a busy host
+/// may give the machine no time at all.
+const APPEND: &str =
+    "console=ttyS0 oops=panic kasan.fault=panic panic=-1 loglevel=5 no_timer_check";
 
 /// For the same reason the TSC's frequency cannot be measured, so time is taken from the HPET. Where
 /// time is counted in instructions, the host does not matter.
@@ -235,8 +237,8 @@ mod tests {
                 "nofsgsbase a=b"
             ]),
             "-nodefaults -no-reboot -display none -serial stdio -accel tcg,thread=multi -cpu max \
-             -smp 2 -m 512 -kernel /image -append console=ttyS0 oops=panic panic=-1 loglevel=5 \
-             no_timer_check tsc=unstable preempt=lazy nofsgsbase a=b"
+             -smp 2 -m 512 -kernel /image -append console=ttyS0 oops=panic kasan.fault=panic \
+             panic=-1 loglevel=5 no_timer_check tsc=unstable preempt=lazy nofsgsbase a=b"
         );
         let in_turn = arguments(&["--in-turn"]);
         assert!(

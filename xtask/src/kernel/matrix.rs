@@ -49,13 +49,20 @@ pub static BOOTS: [Boot; 8] = [
 ];
 
 /// KVM in the guest. With a thread for each processor, QEMU 7.2 is not up to that, with a stock
-/// kernel neither: KVM changes the kernel's text again and again (see `boot::boot`), and a guest's
-/// guest that is interrupted may lose its way.
+/// kernel neither: KVM changes the kernel's text again and again (see `console::accident`), and a
+/// guest's guest that is interrupted may lose its way.
 pub static KVM: Boot = Boot {
     in_turn: true,
     plans: &["kvm"],
     all_plans: &["kvm"],
     ..boot(4, true, true, Full)
+};
+
+/// The hosted form, in processes of the C libraries of this machine.
+pub static HOSTED: Boot = Boot {
+    plans: &["hosted"],
+    all_plans: &["hosted"],
+    ..boot(2, true, true, Full)
 };
 
 /// The only boot of a stock kernel.

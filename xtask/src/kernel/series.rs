@@ -17,9 +17,12 @@ pub fn patches(linux: Linux) -> Result<Vec<PathBuf>> {
     })
 }
 
-fn in_directory(directory: &Path) -> Result<Vec<PathBuf>> {
+/// The patches of a series that lies anywhere.
+pub fn in_directory(directory: &Path) -> Result<Vec<PathBuf>> {
     let mut patches = Vec::new();
-    for entry in fs::read_dir(directory)? {
+    let entries =
+        fs::read_dir(directory).with_context(|| format!("cannot list {}", directory.display()))?;
+    for entry in entries {
         let path = entry?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         // 0000 is the cover letter.
