@@ -18,12 +18,14 @@ use crate::command::root;
 use crate::program::{self, build_all};
 
 /// The packages whose programs are there as /bin/NAME: the guest's own, the runtime's, the examples.
-const PACKAGES: [&str; 5] = [
+const PACKAGES: [&str; 7] = [
     "vcpu-guest-programs",
     "vcpu-test-programs",
     "hello",
     "histogram",
     "c-consumer",
+    "c-counter",
+    "c-slab",
 ];
 
 /// The first process.
