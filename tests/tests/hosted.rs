@@ -20,6 +20,11 @@ fn main() {
                     .needs(form.is_available())
                     .needs(confine::kernel_has_rseq()),
             );
+            cases.push(
+                Case::new(format!("{form}::{way}::data"), move || data(form, way))
+                    .needs(form.is_available())
+                    .needs(confine::kernel_has_rseq()),
+            );
         }
         cases.push(
             Case::new(format!("{form}::read_only"), move || read_only(form))
@@ -65,6 +70,18 @@ fn table(form: Form, way: Way) -> Result<(), String> {
         (true, registered) => ["0", "1"][usize::from(registered)],
     };
     assert_eq!(outcome.value("registered_in_constructor"), in_constructor);
+    Ok(())
+}
+
+/// C's operations inline, and the C libraries of the examples: exact, and by sections where there is a
+/// registration.
+fn data(form: Form, way: Way) -> Result<(), String> {
+    let outcome = form.run("data", way)?.run().exits(PASSED);
+    let is_shared = outcome.number("mode") == u64::from(MODE_SHARED);
+    assert_eq!(is_shared, !form.state(way).is_registered());
+    // A section may be aborted 65 times in a row, though hardly ever.
+    let locked = outcome.number("last_area");
+    assert!(locked < 1000, "{locked} added by locks");
     Ok(())
 }
 
