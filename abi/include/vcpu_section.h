@@ -68,13 +68,13 @@
 	"movq $774b, %%fs:8(%[vcpu_rseq])\n"
 #endif
 
-/* The first instructions of every section: is the thread registered (cpu_id is 4 bytes into struct rseq),
+/* The first instructions of every section: is the thread registered,
  * is its id one of an area, and how far is that. Both tests are needed: a libc that registers threads
  * leaves a valid mm_cid in those that are not, and Linux 7.3 shows an mm_cid that is not valid after a
  * failed execve. */
 #define VCPU_SECTION_DISTANCE(distance, distance32, refused) \
 	"771:\n\t" \
-	"cmpl $0, %%fs:4(%[vcpu_rseq])\n\t" \
+	"cmpl $0, %%fs:(%[vcpu_registered])\n\t" \
 	"js " refused "\n\t" \
 	"movl %%fs:(%[vcpu_index]), " distance32 "\n\t" \
 	"cmpl %[vcpu_bound], " distance32 "\n\t" \
@@ -99,6 +99,7 @@
 
 #define VCPU_SECTION_INPUTS(abi) \
 	[vcpu_rseq] "r"((abi)->rseq_offset), \
+	[vcpu_registered] "r"((abi)->registered_offset), \
 	[vcpu_index] "r"((abi)->index_offset), \
 	[vcpu_bound] "m"((abi)->nr_vcpus), \
 	[vcpu_stride] "m"((abi)->stride)

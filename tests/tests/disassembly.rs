@@ -61,40 +61,40 @@ const FUNCTIONS: [Row; 23] = [
 /// The same of C's functions in the program `words` (`c/words.c`), compiled to be position-independent.
 /// The table's words count as memory: mode, both offsets, bound and stride.
 const FUNCTIONS_OF_C: [Row; 10] = [
-    ("c_single64_inc", Some((5, 2)), (17, 9), Some((15, 5))),
-    ("c_single64_add", Some((5, 2)), (17, 9), Some((15, 5))),
-    ("c_single64_load", Some((4, 2)), (20, 9), Some((14, 5))),
+    ("c_single64_inc", Some((5, 2)), (18, 10), Some((15, 5))),
+    ("c_single64_add", Some((5, 2)), (18, 10), Some((15, 5))),
+    ("c_single64_load", Some((4, 2)), (20, 10), Some((14, 5))),
     (
         "c_single64_add_return",
         Some((9, 2)),
-        (24, 9),
+        (25, 10),
         Some((20, 5)),
     ),
-    ("c_single64_exchange", Some((6, 3)), (20, 10), Some((17, 5))),
+    ("c_single64_exchange", Some((6, 3)), (21, 11), Some((17, 5))),
     (
         "c_single64_compare_exchange",
         Some((13, 5)),
-        (28, 12),
+        (29, 13),
         Some((25, 8)),
     ),
-    ("c_section64_add", None, (15, 9), Some((13, 5))),
-    ("c_section64_compare_equal_store", None, (18, 10), None),
+    ("c_section64_add", None, (16, 10), Some((13, 5))),
+    ("c_section64_compare_equal_store", None, (19, 11), None),
     (
         "c_section64_compare_equal_store_store",
         None,
-        (19, 11),
+        (22, 12),
         None,
     ),
     (
         "c_section_ptr_compare_not_equal_load_store",
         None,
-        (26, 12),
+        (27, 13),
         None,
     ),
 ];
 
 const LOOPS_OF_C: [Row; 2] = [
-    ("c_loop_inc", Some((5, 1)), (15, 6), None),
+    ("c_loop_inc", Some((5, 1)), (16, 7), None),
     ("c_loop_section_add", None, (14, 7), Some((3, 1))),
 ];
 
