@@ -16,6 +16,8 @@
  * Section<*mut T>, and both languages may update one object at once. Copies that another vCPU may
  * drain: vcpu_section.h, the table's try_lock and its fence; examples/c-slab is made so.
  */
+#include "vcpu_rt.h"	/* each time: a later include may ask for the symbols */
+
 #ifndef VCPU_DATA_H
 #define VCPU_DATA_H
 
@@ -39,6 +41,18 @@ static inline int32_t vcpu_thread_node(const struct vcpu_abi *abi)
 static inline uint32_t vcpu_thread_mode(const struct vcpu_abi *abi)
 {
 	return vcpu_thread_area(abi) < abi->nr_vcpus ? abi->mode : VCPU_MODE_SHARED;
+}
+
+/* Whether a section of one's own that was refused may commit when it is tried again: not in a thread without
+ * registration. A runtime that registers threads at their first operation does it here. `word`: any word of 8
+ * bytes of the caller's, which is loaded. */
+static inline int vcpu_thread_may_retry(const struct vcpu_abi *abi, void *word)
+{
+	if (abi->mode == VCPU_MODE_SHARED)
+		return 0;
+	if (!vcpu_thread_is_registered(abi))
+		(void)abi->update_word(word, VCPU_UPDATE_LOAD | VCPU_UPDATE_64, 0, 0);
+	return vcpu_thread_is_registered(abi);
 }
 
 /* Where this thread updates by locks, and under the table's try_lock, what its sections do not: in vCPU

@@ -68,10 +68,9 @@
 	"movq $774b, %%fs:8(%[vcpu_rseq])\n"
 #endif
 
-/* The first instructions of every section: is the thread registered,
- * is its id one of an area, and how far is that. Both tests are needed: a libc that registers threads
- * leaves a valid mm_cid in those that are not, and Linux 7.3 shows an mm_cid that is not valid after a
- * failed execve. */
+/* The first instructions of every section: is the thread registered, is its id one of an area, and how far
+ * is that. Both tests are needed: where a libc registers threads, one that is not (yet) has an mm_cid of
+ * 0 in its block, which is valid, and Linux 7.3 shows an mm_cid that is not valid after a failed execve. */
 #define VCPU_SECTION_DISTANCE(distance, distance32, refused) \
 	"771:\n\t" \
 	"cmpl $0, %%fs:(%[vcpu_registered])\n\t" \
@@ -99,8 +98,8 @@
 
 #define VCPU_SECTION_INPUTS(abi) \
 	[vcpu_rseq] "r"((abi)->rseq_offset), \
-	[vcpu_registered] "r"((abi)->registered_offset), \
 	[vcpu_index] "r"((abi)->index_offset), \
+	[vcpu_registered] "r"((abi)->registered_offset), \
 	[vcpu_bound] "m"((abi)->nr_vcpus), \
 	[vcpu_stride] "m"((abi)->stride)
 

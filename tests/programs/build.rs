@@ -23,6 +23,12 @@ fn main() {
         .include("../../abi/include")
         .extra_warnings(true)
         .compile("vcpu_test_words");
+    object()
+        .file("c/slab.c")
+        .include("../../abi/include")
+        .extra_warnings(true)
+        .compile("vcpu_test_slab");
+    println!("cargo::rerun-if-changed=../../examples/c-slab/c");
     for (name, alignment) in THREAD_LOCALS {
         let mut object = object();
         object

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! `cargo xtask dist`: what a C program needs, laid out for installation: the header, the libraries of the
+//! `cargo xtask dist`: what a C program needs, laid out for installation: the headers, the libraries of the
 //! hosted form, and how pkg-config names them.
 
 mod library;
@@ -30,9 +30,13 @@ Libs.private: -Wl,-u,vcpu_abi
 /// Installs into target/dist and names each file.
 pub fn run() -> Result<()> {
     let dist = target_directory().join("dist");
-    let header = root().join("abi/include/vcpu_rt.h");
-    let content = fs::read(&header).with_context(|| format!("cannot read {}", header.display()))?;
-    install(&dist.join("include/vcpu_rt.h"), &content)?;
+    let headers = root().join("abi/include");
+    let unreadable = || format!("cannot read {}", headers.display());
+    for header in fs::read_dir(&headers).with_context(unreadable)? {
+        let header = header.with_context(unreadable)?;
+        let content = fs::read(header.path()).with_context(unreadable)?;
+        install(&dist.join("include").join(header.file_name()), &content)?;
+    }
     library::build()?;
     install_library(&dist, Libc::Glibc, "lib", "../..")?;
     if is_installed("musl-gcc") {

@@ -3,11 +3,13 @@
 //! compiler, on a table that says another offset than the runtime's own; mixes of kinds that must not
 //! compile.
 
+use std::fs;
 use std::process::Command;
 
 use super::{Scratch, WARNINGS, available, expect_status, fixture, include_directory, run};
 use crate::case::Case;
 use crate::confine;
+use crate::programs::workspace;
 
 /// The fixtures' way to say that all was as said.
 const HELD: i32 = 85;
@@ -46,6 +48,7 @@ pub fn cases() -> Vec<Case> {
             cases.push(Case::new(name, body).needs(need));
         }
     }
+    cases.push(Case::new("examples_of_the_document", document).needs(available("gcc")));
     for (name, _, _) in MIXES {
         let body = move || mix(name);
         cases.push(Case::new(format!("mix_{name}"), body).needs(available("g++")));
@@ -121,6 +124,27 @@ fn wrapper(name: &str, linker: &str) -> Result<(), String> {
     link.args(["-pie", "-Wl,--gc-sections", &format!("-fuse-ld={linker}")]);
     run(link.args(objects).arg("-o").arg(&program))?;
     expect_status(&mut Command::new(&program), HELD)
+}
+
+/// The examples in C of docs/c-api.md, as they stand.
+fn document() -> Result<(), String> {
+    let path = workspace().join("docs/c-api.md");
+    let text = fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let examples: Vec<_> = text.split("\n```c\n").skip(1).collect();
+    if examples.len() < 2 {
+        return Err("no examples in C".into());
+    }
+    for example in examples {
+        let code = example.split("```").next().unwrap_or_default();
+        let scratch = Scratch::new()?;
+        let source = scratch.write("example.c", &format!("#include <vcpu_data.h>\n{code}"))?;
+        // Nothing calls the functions of an example.
+        run(compiler("gcc", "-std=c99", "-O2 -c -Wno-unused-function")
+            .arg(source)
+            .arg("-o")
+            .arg(scratch.path("example.o")))?;
+    }
+    Ok(())
 }
 
 /// A statement on words of both kinds that must not compile, and what the compiler names.

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The guest's initramfs: our own first process, the plan, and every program that a plan may name.
 
+mod machine_files;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -8,18 +10,22 @@ use anyhow::{Context, Error, Result};
 use vcpu_tests::hosted::{FORMS, Form};
 use vcpu_tests::initramfs::Initramfs;
 
+use self::machine_files::MachineFiles;
 use super::boot::root_file_system;
 use super::build::Kernel;
 use super::plan::Plan;
+use crate::command::root;
 use crate::program::{self, build_all};
 
 /// The packages whose programs are there as /bin/NAME: the guest's own, the runtime's, the examples.
-const PACKAGES: [&str; 5] = [
+const PACKAGES: [&str; 7] = [
     "vcpu-guest-programs",
     "vcpu-test-programs",
     "hello",
     "histogram",
     "c-consumer",
+    "c-counter",
+    "c-slab",
 ];
 
 /// The first process.
@@ -59,6 +65,10 @@ impl Guest {
         if plan.mentions("/hosted/") {
             archive = hosted(archive)?;
         }
+        if plan.mentions("/programs/") {
+            archive = MachineFiles::find()?.append(archive)?;
+            archive = scripts(archive)?;
+        }
         Ok(archive.finish())
     }
 }
@@ -89,6 +99,18 @@ fn hosted(mut archive: Initramfs) -> Result<Initramfs> {
     }
     let strange = Form::Preload.program("strange").map_err(Error::msg)?;
     Ok(archive.executable("hosted/strange-preload", &read(&strange)?))
+}
+
+/// Appends what `cargo xtask conformance` has programs of this machine do, and the script that compares.
+fn scripts(archive: Initramfs) -> Result<Initramfs> {
+    let same = root().join("tests/guest/programs");
+    let archive = below(archive.directory("programs"), &same, "programs")?;
+    let scripts = root().join("xtask/src/conformance/scripts");
+    below(
+        archive.directory("programs/scripts"),
+        &scripts,
+        "programs/scripts",
+    )
 }
 
 /// Appends everything below a directory.

@@ -60,8 +60,8 @@ pub static KVM: Boot = Boot {
 
 /// The hosted form, in processes of the C libraries of this machine.
 pub static HOSTED: Boot = Boot {
-    plans: &["hosted"],
-    all_plans: &["hosted"],
+    plans: &["hosted", "programs"],
+    all_plans: &["hosted", "programs"],
     ..boot(2, true, true, Full)
 };
 

@@ -63,7 +63,9 @@ const LIMIT: u32 = 600;
 /// The guest has so many processors.
 pub fn plan(programs: &Path, processors: u32, extent: Extent) -> Result<String> {
     let mut plan = String::new();
-    for suite in names(programs)? {
+    // The dynamic programs are for plans with the libraries.
+    let suites = names(programs)?;
+    for suite in suites.into_iter().filter(|suite| suite != super::DYNAMIC) {
         let names = names(&programs.join(&suite))?;
         plan += &suite_plan(&suite, &names, processors, extent);
     }

@@ -6,6 +6,7 @@
 
 mod numbers;
 mod several;
+mod slab;
 
 use core::fmt::Debug;
 use core::sync::atomic::{AtomicBool, Ordering};
@@ -72,7 +73,7 @@ fn operations() -> impl Iterator<Item = (bool, &'static Operation)> {
     let of_rust = both().chain([&several::OWN[..]]).flatten();
     let of_c = both()
         .chain(numbers::LISTS_OF_C)
-        .chain([&several::OF_C[..]]);
+        .chain([&several::OF_C[..], &slab::OPERATIONS]);
     let in_rust = of_rust.map(|operation| (false, operation));
     in_rust.chain(of_c.flatten().map(|operation| (true, operation)))
 }
