@@ -206,6 +206,14 @@ fn tunables(form: Form) -> Result<(), String> {
         told.starts_with("vcpu-rt: VCPU_RT_STRIDE=3M is not allowed"),
         "{told}"
     );
+    // A stride that does not fit is told, too, only where lines are asked for.
+    let small = || Ok::<_, String>(form.run("table", Way::AsItIs)?.env("VCPU_RT_STRIDE=1G"));
+    let small = || Ok::<_, String>(small()?.limit(libc::RLIMIT_AS, 4 << 30));
+    let outcome = small()?.run().exits(PASSED);
+    assert_eq!(outcome.stderr, "");
+    assert!(outcome.number("stride") < 1 << 30);
+    let told = small()?.env("VCPU_RT_DEBUG=1").run().exits(PASSED).stderr;
+    assert!(told.contains("a stride of 1073741824 needs"), "{told}");
     let outcome = form
         .run("table", Way::AsItIs)?
         .env("VCPU_RT_STRIDE=64K")

@@ -59,6 +59,12 @@ enum Suite {
         #[arg(long, value_name = "FILE")]
         json: Option<PathBuf>,
     },
+    /// The hosted form beside glibc alone and beside the no_std form
+    Hosted {
+        /// Also write the rows there, as a list of {name, value, unit, aa_low, aa_high}
+        #[arg(long, value_name = "FILE")]
+        json: Option<PathBuf>,
+    },
     /// Per-vCPU data in each mode: increments, caches, many threads
     Data {
         /// Also write the rows there, as a list of {name, value, unit, aa_low, aa_high}
@@ -77,6 +83,9 @@ fn main() -> ExitCode {
         Command::Bench {
             suite: Suite::Foundation { json },
         } => bench::foundation(json.as_deref()),
+        Command::Bench {
+            suite: Suite::Hosted { json },
+        } => bench::hosted(json.as_deref()),
         Command::Bench {
             suite: Suite::Data { json, svg },
         } => bench::data(json.as_deref(), svg.as_deref()),
