@@ -401,8 +401,8 @@ VCPU_ASSERT_SIZE(vcpu_abi, VCPU_ABI_BYTES, 8);
  * VCPU_PER_VCPU(type, name); at file scope declares a variable with a zero copy on every vCPU, for the
  * life of the process: name.first is vCPU 0's copy. Only in code that is linked statically with the
  * runtime, which fills the cell before any user code runs; with VCPU_ABI_REQUIRED. The program does
- * not start where there is no memory for it. The type is not empty, aligned to 4096 at most, and a
- * typedef where it is an array. VCPU_DECLARED(name) is vCPU 0's copy as a pointer to the type.
+ * not start where there is no memory for it. The type is not empty, aligned to 4096 at most.
+ * VCPU_DECLARED(name) is vCPU 0's copy as a pointer to the type.
  */
 struct vcpu_cell {
 	void *first;		/* vCPU 0's copy; filled at start */
@@ -420,7 +420,7 @@ VCPU_ASSERT_OFFSET(vcpu_cell, is_supported, 32);
 VCPU_ASSERT_SIZE(vcpu_cell, 40, 8);
 
 #define VCPU_PER_VCPU(type, name) \
-	typedef type vcpu_type_of_##name; \
+	typedef __typeof__(type) vcpu_type_of_##name; \
 	static struct vcpu_cell name \
 		__attribute__((__used__, __section__("vcpu_rt_declared"), __aligned__(8))) = { \
 		0, sizeof(type), __alignof__(type), \

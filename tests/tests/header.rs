@@ -134,10 +134,12 @@ uint64_t use_data(const struct vcpu_abi *abi, struct vcpu_single64 *word)
 }
 #ifdef VCPU_ABI_REQUIRED
 VCPU_PER_VCPU(struct vcpu_section64, counted);
+VCPU_PER_VCPU(struct vcpu_single8[4], array);
 void count(void);
 void count(void)
 {
     vcpu_section64_inc(&vcpu_abi, VCPU_DECLARED(counted));
+    vcpu_single8_inc(&vcpu_abi, &(*VCPU_DECLARED(array))[3]);
 }
 #endif
 #if defined(VCPU_ABI_OPTIONAL) || defined(VCPU_ABI_REQUIRED)

@@ -1,14 +1,19 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The hosted form: whose registration it is in each form and way, and that the table says what is true.
 
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs;
+use std::path::Path;
+
 use vcpu_abi::{
     ABI_SIZE, FEATURE_CONST_OFFSET, FEATURE_MM_CID, FEATURE_RSEQ, FEATURE_RSEQ_V2,
     MODE_RSEQ_CPU_ID, MODE_RSEQ_MM_CID, MODE_SHARED,
 };
 use vcpu_tests::case::{self, Case};
 use vcpu_tests::confine;
-use vcpu_tests::hosted::{FORMS, Form, State, WAYS, WITHOUT_LIBC, Way, preload};
-use vcpu_tests::programs::PASSED;
+use vcpu_tests::hosted::{FORMS, Form, State, WAYS, WITHOUT_LIBC, Way, dist, preload};
+use vcpu_tests::programs::{PASSED, workspace};
 use vcpu_tests::run::{Outcome, Run};
 
 fn main() {
@@ -17,6 +22,11 @@ fn main() {
         for way in WAYS {
             cases.push(
                 Case::new(format!("{form}::{way}::table"), move || table(form, way))
+                    .needs(form.is_available())
+                    .needs(confine::kernel_has_rseq()),
+            );
+            cases.push(
+                Case::new(format!("{form}::{way}::data"), move || data(form, way))
                     .needs(form.is_available())
                     .needs(confine::kernel_has_rseq()),
             );
@@ -39,6 +49,7 @@ fn main() {
         );
     }
     let available = Form::Preload.is_available();
+    cases.push(Case::new("headers", headers).needs(available.clone()));
     cases.push(Case::new("nobody", nobody).needs(available.clone()));
     cases.push(Case::new("static_ignores_preload", static_ignores_preload).needs(available));
     case::run(cases)
@@ -63,6 +74,36 @@ fn table(form: Form, way: Way) -> Result<(), String> {
         (true, registered) => ["0", "1"][usize::from(registered)],
     };
     assert_eq!(outcome.value("registered_in_constructor"), in_constructor);
+    Ok(())
+}
+
+/// C's operations inline, and the C libraries of the examples: exact, and by sections where there is a
+/// registration.
+fn data(form: Form, way: Way) -> Result<(), String> {
+    let outcome = form.run("data", way)?.run().exits(PASSED);
+    let is_shared = outcome.number("mode") == u64::from(MODE_SHARED);
+    assert_eq!(is_shared, !form.state(way).is_registered());
+    // A section may be aborted 65 times in a row, though hardly ever.
+    let locked = outcome.number("last_area");
+    assert!(locked < 1000, "{locked} added by locks");
+    Ok(())
+}
+
+/// What is installed has every header, as it is.
+fn headers() -> Result<(), String> {
+    let read = |directory: &Path| {
+        let files = fs::read_dir(directory).map_err(|error| error.to_string())?;
+        files
+            .map(|file| {
+                let path = file.map_err(|error| error.to_string())?.path();
+                let text = fs::read(&path).map_err(|error| error.to_string())?;
+                Ok((path.file_name().map(OsString::from), text))
+            })
+            .collect::<Result<BTreeMap<_, _>, String>>()
+    };
+    let installed = read(&dist()?.join("include"))?;
+    assert_eq!(installed, read(&workspace().join("abi/include"))?);
+    assert!(installed.len() >= 6, "{:?}", installed.keys());
     Ok(())
 }
 

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
+#ifndef VCPU_ABI_REQUIRED
 #define VCPU_ABI_OPTIONAL
+#endif
 #include <vcpu_data.h>
 
 #include "counter.h"

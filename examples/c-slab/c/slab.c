@@ -9,7 +9,9 @@
  *
  * Threads that are not on a vCPU use the copy of a shared area, under its lock, which is tried.
  */
+#ifndef VCPU_ABI_REQUIRED
 #define VCPU_ABI_OPTIONAL
+#endif
 #include <vcpu_data.h>
 
 #include <errno.h>

@@ -79,6 +79,8 @@ fn hosted(mut archive: Initramfs) -> Result<Initramfs> {
     let of_machine = [
         ("lib64/ld-linux-x86-64.so.2", "/lib64/ld-linux-x86-64.so.2"),
         ("lib/libc.so.6", "/lib/x86_64-linux-gnu/libc.so.6"),
+        // For pthread_cancel.
+        ("lib/libgcc_s.so.1", "/lib/x86_64-linux-gnu/libgcc_s.so.1"),
         ("lib/ld-musl-x86_64.so.1", "/lib/ld-musl-x86_64.so.1"),
     ];
     for directory in ["lib64", "lib", "lib/musl", "hosted"] {
