@@ -51,9 +51,7 @@ fn main() {
     let available = Form::Preload.is_available();
     cases.push(Case::new("headers", headers).needs(available.clone()));
     cases.push(Case::new("nobody", nobody).needs(available.clone()));
-    cases
-        .push(Case::new("static_ignores_preload", static_ignores_preload).needs(available.clone()));
-    cases.push(Case::new("no_stderr", no_stderr).needs(available));
+    cases.push(Case::new("static_ignores_preload", static_ignores_preload).needs(available));
     case::run(cases)
 }
 
@@ -67,7 +65,7 @@ fn table(form: Form, way: Way) -> Result<(), String> {
     let told = format!("rseq={} ", state.word());
     assert!(outcome.stderr.contains(&told), "{told}: {}", outcome.stderr);
     fields(&outcome, state);
-    symbols(&outcome, form, state, way);
+    symbols(&outcome, form, state);
     // A constructor of the program runs before that of an archive.
     let is_early = form.is_shared();
     assert_eq!(outcome.number("constructor"), u64::from(is_early));
@@ -147,23 +145,16 @@ fn fields(outcome: &Outcome, state: State) {
 }
 
 /// `__rseq_*`: ours where we own it, else what they are without us.
-fn symbols(outcome: &Outcome, form: Form, state: State, way: Way) {
-    let has_libc = !form.is_musl();
-    let announced = form.is_shared() || form.is_musl();
+fn symbols(outcome: &Outcome, form: Form, state: State) {
     let expected = match state {
-        State::Registered | State::TakenOver if announced => outcome.number("rseq_size"),
-        // Ours by request in a program with the archive: nobody is told.
-        State::Registered => 0,
-        State::TakenOver => unreachable!("by the shared library alone"),
+        State::Registered | State::TakenOver => outcome.number("rseq_size"),
         State::Adopted => 20,
-        State::Off if has_libc && way == Way::Off => 20,
+        State::Off if !form.is_musl() => 20,
         State::Absent | State::Off => 0,
     };
     assert_eq!(outcome.number("__rseq_size"), expected);
     assert_eq!(outcome.number("__rseq_flags"), 0);
-    if state != State::Registered || announced {
-        assert_eq!(outcome.value("__rseq_offset"), outcome.value("rseq_offset"));
-    }
+    assert_eq!(outcome.value("__rseq_offset"), outcome.value("rseq_offset"));
 }
 
 /// RELRO, ours or that of the program with a copy, covers the table from before main on.
@@ -239,22 +230,5 @@ fn static_ignores_preload() -> Result<(), String> {
         .env(WITHOUT_LIBC);
     let outcome = run.run().exits(PASSED);
     assert_eq!(outcome.number("mode"), u64::from(MODE_SHARED));
-    Ok(())
-}
-
-/// The file that got the number of a closed stderr gets no line of ours.
-fn no_stderr() -> Result<(), String> {
-    let run = Form::Preload
-        .run("table", Way::AsItIs)?
-        .env("VCPU_RT_DEBUG=1");
-    // SAFETY: one system call.
-    let run = unsafe {
-        run.before_exec(|| {
-            libc::close(2);
-            Ok(())
-        })
-    };
-    let outcome = run.run().exits(PASSED);
-    assert_eq!(outcome.stderr, "");
     Ok(())
 }

@@ -6,7 +6,6 @@ use core::cell::UnsafeCell;
 use core::ptr;
 use core::sync::atomic::{AtomicBool, Ordering};
 
-use linux_raw_sys::general::{__NR_fcntl, F_GETFD};
 use vcpu_abi::{RSEQ_FEATURE_SIZE_ORIG, Rseq};
 use vcpu_core::auxv::Auxv;
 use vcpu_core::process::{self, Found, RseqState, found};
@@ -187,9 +186,8 @@ pub unsafe fn start(
 ) -> RseqSymbols {
     let auxv = &environment.auxv;
     let mut tunables = tunables::parse(environment.tunables(), |_| {});
-    if !(tunables.debug && stderr_is_open()) {
+    if !tunables.debug {
         report::be_quiet();
-        tunables.debug = false;
     }
     if tunables.debug {
         tunables::parse(environment.tunables(), complain);
@@ -224,11 +222,6 @@ pub unsafe fn start(
         size,
         flags: 0,
     }
-}
-
-fn stderr_is_open() -> bool {
-    // SAFETY: asks about a number.
-    unsafe { arch::syscall(__NR_fcntl, [2, F_GETFD as usize, 0, 0]) }.is_ok()
 }
 
 /// A tunable with a value that is not allowed.

@@ -4,6 +4,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process;
 
 use anyhow::Result;
 
@@ -75,7 +76,9 @@ pub fn build() -> Result<()> {
 /// Makes `libvcpu_rt.so` and `libvcpu_rt.a` in `directory`.
 pub fn link(libc: Libc, directory: &Path) -> Result<Vec<PathBuf>> {
     fs::create_dir_all(directory)?;
-    let scratch = target_directory().join("hosted").join(libc.compiler());
+    // Another process may be doing the same, or running on what was there.
+    let scratch = format!("hosted/{}.{}", libc.compiler(), process::id());
+    let scratch = target_directory().join(scratch);
     fs::create_dir_all(&scratch)?;
     let made = [
         (
@@ -87,10 +90,11 @@ pub fn link(libc: Libc, directory: &Path) -> Result<Vec<PathBuf>> {
             directory.join("libvcpu_rt.a"),
         ),
     ];
-    // Renamed: a process may be running on what was there.
-    made.into_iter()
-        .map(|(from, to)| Ok(fs::rename(from, &to).map(|()| to)?))
-        .collect()
+    for (from, to) in &made {
+        fs::rename(from, to)?;
+    }
+    fs::remove_dir_all(&scratch)?;
+    Ok(made.map(|(_, to)| to).to_vec())
 }
 
 fn link_shared(libc: Libc, scratch: &Path) -> Result<PathBuf> {
@@ -113,6 +117,9 @@ fn link_shared(libc: Libc, scratch: &Path) -> Result<PathBuf> {
     ] {
         linker.arg(format!("-Wl,-z,{option}"));
     }
+    // Two segments, not four: each costs a start a mapping and a page fault. Our own functions are found without a
+    // look-up.
+    linker.args(["-Wl,-z,noseparate-code", "-Wl,-Bsymbolic-functions"]);
     linker.arg("-Wl,--hash-style=gnu");
     if libc == Libc::Glibc {
         let script = scratch.join("versions");
