@@ -230,7 +230,11 @@ pub unsafe extern "C" fn statistics(statistics: *mut VcpuStatistics, size: usize
             used: found.used,
             available: found.free,
         };
-        let size = size.min(size_of_val(&all));
+        let size = if size < size_of_val(&all) {
+            size
+        } else {
+            size_of_val(&all)
+        };
         // SAFETY: by the caller's word.
         unsafe { ptr::copy_nonoverlapping((&raw const all).cast::<u8>(), statistics.cast(), size) };
     }))

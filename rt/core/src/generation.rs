@@ -31,7 +31,11 @@ pub fn current() -> u32 {
 /// The first call in a process, or in a fork child.
 #[cold]
 fn renew(word: &AtomicU32) -> u32 {
-    let next = LAST.fetch_add(1, Ordering::Relaxed).wrapping_add(1).max(1);
+    // 0 is what a wiped page holds. Not by `max`: see `create`.
+    let next = match LAST.fetch_add(1, Ordering::Relaxed).wrapping_add(1) {
+        0 => 1,
+        next => next,
+    };
     match word.compare_exchange(0, next, Ordering::Relaxed, Ordering::Relaxed) {
         Ok(_) => next,
         Err(another) => another,
@@ -44,19 +48,24 @@ fn create() -> &'static AtomicU32 {
     let protection = ProtFlags::READ | ProtFlags::WRITE;
     // SAFETY: a new mapping: it replaces nothing.
     let page = unsafe { mmap_anonymous(ptr::null_mut(), BYTES, protection, MapFlags::PRIVATE) };
-    let wiped = page.and_then(|page| {
+    // By `match`: a closure here would bring unwind tables into every program (decision 0004).
+    let wiped = match page {
         // SAFETY: the new page, whose contents nobody has seen.
-        unsafe { madvise(page, BYTES, Advice::LinuxWipeOnFork) }.map(|()| page)
-    });
+        Ok(page) => match unsafe { madvise(page, BYTES, Advice::LinuxWipeOnFork) } {
+            Ok(()) => Some(page),
+            Err(_) => None,
+        },
+        Err(_) => None,
+    };
     let new = match wiped {
-        Ok(page) => page.cast(),
-        Err(_) => (&raw const WITHOUT).cast_mut(),
+        Some(page) => page.cast(),
+        None => (&raw const WITHOUT).cast_mut(),
     };
     let (success, failure) = (Ordering::AcqRel, Ordering::Acquire);
     let kept = match WORD.compare_exchange(ptr::null_mut(), new, success, failure) {
         Ok(_) => new,
         Err(another) => {
-            if let Ok(page) = wiped {
+            if let Some(page) = wiped {
                 // SAFETY: just mapped, and nobody else has it.
                 let _stays_mapped_at_worst = unsafe { munmap(page, BYTES) };
             }

@@ -71,8 +71,14 @@ unsafe fn attempt<O: Operation>(
             Way::Locked => {
                 let distance = word.addr().get() - first.addr().get();
                 let cell = AtomicU64::from_ptr(word.as_ptr());
-                let done = lock_of(word).attempt(|| operation.locked(cell, distance));
-                return Some(done.unwrap_or(Err(Refused::Busy)));
+                // Not by closures: they would bring unwind tables into every program (decision 0004).
+                let lock = lock_of(word);
+                if !lock.acquire() {
+                    return Some(Err(Refused::Busy));
+                }
+                let done = operation.locked(cell, distance);
+                lock.release();
+                return Some(done);
             }
         };
         match result {
@@ -205,9 +211,11 @@ impl Operation for CompareEqualCopyStore<'_> {
         if cell.load(Ordering::Acquire) != self.expected {
             return Err(Refused::Different);
         }
-        for (index, &byte) in self.bytes.iter().enumerate() {
+        let mut place = distance;
+        for &byte in self.bytes {
             // SAFETY: inside the same area's copy of the buffer. Volatile, since others may read it.
-            unsafe { self.place.byte_add(distance + index).write_volatile(byte) };
+            unsafe { self.place.byte_add(place).write_volatile(byte) };
+            place += 1;
         }
         exchange(cell, self.expected, self.new)
     }
@@ -242,7 +250,8 @@ impl Operation for CompareNotEqualLoadStore {
         let place = <*mut u8>::from_raw(seen).wrapping_byte_offset(self.offset);
         // SAFETY: by the caller's word. Who else takes it out holds the same lock.
         let next = unsafe { place.cast::<u64>().read_volatile() };
-        exchange(cell, seen, next).map(|()| seen)
+        exchange(cell, seen, next)?;
+        Ok(seen)
     }
 }
 
