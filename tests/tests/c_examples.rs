@@ -2,6 +2,7 @@
 //! The C libraries of the examples: linked into programs on vcpu-rt, with exact results under storms of
 //! threads in each access mode; and in programs without a runtime.
 
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
@@ -21,11 +22,15 @@ const MODES: [(&str, &[&str]); 3] = [
 ];
 
 /// How a program without a runtime is linked.
-const FORMS: [&str; 3] = [
-    "-static -no-pie -fno-pie",
+const FORMS: [&str; 4] = [
+    "-static -fno-pie",
     "-pie -fPIE",
     "-static-pie -fPIE",
+    SHARED,
 ];
+
+/// With the libraries in a shared one.
+const SHARED: &str = "-fPIE -pie -Wl,--as-needed";
 
 fn main() {
     let mut cases = Vec::new();
@@ -77,14 +82,42 @@ fn storm(form: Form, example: &str, mode: &str, environment: &[&str]) -> Result<
 fn alone(compiler: &str, flags: &str) -> Result<(), String> {
     let scratch = Scratch::new()?;
     let program = scratch.path("alone");
-    let mut link = Command::new(compiler);
-    link.args(WARNINGS).args(["-std=c99", "-O2", "-I"]);
-    link.arg(include_directory()).args(flags.split_whitespace());
-    for example in ["counter", "slab"] {
-        let directory = workspace().join(format!("examples/c-{example}/c"));
-        link.arg("-I").arg(&directory);
-        link.arg(directory.join(format!("{example}.c")));
+    let compile = || {
+        let mut compile = Command::new(compiler);
+        compile.args(WARNINGS).args(["-std=c99", "-O2", "-I"]);
+        compile.arg(include_directory());
+        for directory in directories() {
+            compile.arg("-I").arg(directory);
+        }
+        compile
+    };
+    let mut libraries: Vec<_> = directories().map(library).collect();
+    if flags == SHARED {
+        let shared = scratch.path("libexamples.so");
+        let mut link = compile();
+        link.args(["-shared", "-fPIC", "-o"]).arg(&shared);
+        run(link.args(&libraries))?;
+        libraries = vec![shared];
     }
-    run(link.arg(fixture("alone.c")).arg("-o").arg(&program))?;
+    let mut link = compile();
+    link.args(flags.split_whitespace()).arg(fixture("alone.c"));
+    run(link.args(libraries).arg("-o").arg(&program))?;
     expect_status(&mut Command::new(program), 83)
+}
+
+/// Where the C libraries are.
+fn directories() -> impl Iterator<Item = PathBuf> {
+    ["counter", "slab"]
+        .map(|example| workspace().join(format!("examples/c-{example}/c")))
+        .into_iter()
+}
+
+/// The source of one.
+fn library(directory: PathBuf) -> PathBuf {
+    let name = if directory.ends_with("c-slab/c") {
+        "slab.c"
+    } else {
+        "counter.c"
+    };
+    directory.join(name)
 }
