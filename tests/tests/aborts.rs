@@ -52,7 +52,7 @@ fn everywhere(form: Form) -> Result<(), String> {
         let seen = Arc::clone(&found);
         let run = Run::new(&path)
             .env("VCPU_RT_GS=off")
-            .timeout(Duration::from_secs(240))
+            .timeout(Duration::from_secs(480))
             .debugged(move |tracee| {
                 if by_cpu_id {
                     hide_rseq_feature_size(tracee)?;
