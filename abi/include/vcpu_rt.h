@@ -199,8 +199,9 @@ VCPU_ASSERT_SIZE(vcpu_prctl_set_gs_mode, 16, 8);
 /* ---- the table -------------------------------------------------------------------------------*/
 
 #define VCPU_ABI_VERSION_MAJOR 1
-#define VCPU_ABI_VERSION_MINOR 0
-#define VCPU_ABI_SIZE 120	/* the value of size in version 1.0: bytes in use */
+#define VCPU_ABI_VERSION_MINOR 1
+#define VCPU_ABI_SIZE 200	/* the value of size in version 1.1: bytes in use */
+#define VCPU_ABI_SIZE_1_0 120	/* and in version 1.0 */
 #define VCPU_ABI_BYTES 256	/* bytes of the symbol, for ever: COPY relocations */
 
 /* Bits of features. */
@@ -222,6 +223,73 @@ VCPU_ASSERT_SIZE(vcpu_prctl_set_gs_mode, 16, 8);
 #define VCPU_MODE_RSEQ_CPU_ID 1U	/* rseq section, area of cpu_id */
 #define VCPU_MODE_RSEQ_MM_CID 2U	/* rseq section, area of mm_cid */
 #define VCPU_MODE_GS 3U			/* single %gs: instructions, area of mm_cid */
+
+/* What update_word does to a word: an operation, plus the width of the word in bits. */
+#define VCPU_UPDATE_LOAD 0U
+#define VCPU_UPDATE_STORE 1U
+#define VCPU_UPDATE_ADD 2U
+#define VCPU_UPDATE_AND 3U
+#define VCPU_UPDATE_OR 4U
+#define VCPU_UPDATE_XOR 5U
+#define VCPU_UPDATE_EXCHANGE 6U
+#define VCPU_UPDATE_COMPARE_EXCHANGE 7U
+#define VCPU_UPDATE_8 0x000U
+#define VCPU_UPDATE_16 0x100U
+#define VCPU_UPDATE_32 0x200U
+#define VCPU_UPDATE_64 0x300U
+
+/* What update_words does: values of vcpu_words_update.operation. */
+#define VCPU_WORDS_COMPARE_EQUAL_STORE 0U
+#define VCPU_WORDS_COMPARE_EQUAL_STORE_STORE 1U
+#define VCPU_WORDS_COMPARE_EQUAL_COMPARE_EQUAL_STORE 2U
+#define VCPU_WORDS_COMPARE_EQUAL_COPY_STORE 3U
+#define VCPU_WORDS_COMPARE_NOT_EQUAL_LOAD_STORE 4U
+#define VCPU_WORDS_ADD_TO_POINTEE 5U
+
+/* Why an operation over several words committed nothing: a word is not what was expected (-EAGAIN); the
+ * thread acts on a shared area, and another one is in the middle of something there (-EBUSY). */
+#define VCPU_DIFFERENT (-11)
+#define VCPU_BUSY (-16)
+
+/* An operation over several words of 8 bytes, for update_words. What it is about: vcpu_several_words.h. */
+struct vcpu_words_update {
+	uint32_t operation;	/* VCPU_WORDS_* */
+	uint32_t reserved;	/* 0 */
+	uint64_t expected;	/* of the first word; or what it must not be */
+	void *other;		/* the second word, or where bytes go: in vCPU 0's copy */
+	uint64_t value;		/* for that word; the address of the bytes; an offset; an addend */
+	uint64_t length;	/* bytes to copy */
+	uint64_t desired;	/* the first word's new value; out: what LOAD_STORE took */
+};
+
+VCPU_ASSERT_OFFSET(vcpu_words_update, operation, 0);
+VCPU_ASSERT_OFFSET(vcpu_words_update, reserved, 4);
+VCPU_ASSERT_OFFSET(vcpu_words_update, expected, 8);
+VCPU_ASSERT_OFFSET(vcpu_words_update, other, 16);
+VCPU_ASSERT_OFFSET(vcpu_words_update, value, 24);
+VCPU_ASSERT_OFFSET(vcpu_words_update, length, 32);
+VCPU_ASSERT_OFFSET(vcpu_words_update, desired, 40);
+VCPU_ASSERT_SIZE(vcpu_words_update, 48, 8);
+
+/* How much is allocated. Later versions append. */
+struct vcpu_statistics {
+	uint64_t pools;		/* the start's and those mapped since */
+	uint64_t stride;	/* bytes between areas */
+	uint64_t nr_areas;	/* of each pool */
+	uint64_t address_space;	/* bytes that the pools take */
+	uint64_t objects;	/* that live */
+	uint64_t used;		/* bytes of each area that they take */
+	uint64_t available;	/* bytes of each area that are free, in pieces of any size */
+};
+
+VCPU_ASSERT_OFFSET(vcpu_statistics, pools, 0);
+VCPU_ASSERT_OFFSET(vcpu_statistics, stride, 8);
+VCPU_ASSERT_OFFSET(vcpu_statistics, nr_areas, 16);
+VCPU_ASSERT_OFFSET(vcpu_statistics, address_space, 24);
+VCPU_ASSERT_OFFSET(vcpu_statistics, objects, 32);
+VCPU_ASSERT_OFFSET(vcpu_statistics, used, 40);
+VCPU_ASSERT_OFFSET(vcpu_statistics, available, 48);
+VCPU_ASSERT_SIZE(vcpu_statistics, 56, 8);
 
 /* Fields are only appended. Before reading one that is newer than 1.0, ask VCPU_ABI_HAS.
  * Offsets are bytes to be added to the thread pointer (%fs:0). Function fields are never null:
@@ -260,7 +328,34 @@ struct vcpu_abi {
 	/* The inverse, before the thread's memory goes. 0, -EPERM, -EINVAL, -ENOSYS. */
 	int (*thread_unregister)(void);
 
-	uint8_t reserved[136];	/* 0 */
+	/* Version 1.1: what vcpu_data.h is made of. */
+	uint32_t shared_areas;	/* those below it are for locked updates in mode SHARED */
+	uint32_t attempts;	/* times to try a section again before a shared area is used */
+	/* An update (VCPU_UPDATE_*) of a word, given vCPU 0's copy, where the inline attempt did not
+	 * commit: sections until one does, then a locked instruction on a shared area. Returns
+	 * what was there before; of STORE, AND, OR and XOR nothing that means anything. */
+	uint64_t (*update_word)(void *word, uint32_t update, uint64_t operand, uint64_t expected);
+	/* The same for two words aligned to 16: writes desired[2] where they are expected[2], which
+	 * becomes what was there. */
+	void (*update_pair)(void *words, uint64_t *expected, const uint64_t *desired);
+	/* The same for several words. 0, VCPU_DIFFERENT, VCPU_BUSY, -EINVAL: no such operation. */
+	int (*update_words)(void *word, struct vcpu_words_update *update);
+	/* A lock, zero at first, that is tried and never waited for: 0, or VCPU_BUSY. A fork child
+	 * takes over what it inherited without the holder. */
+	int (*try_lock)(uint64_t *lock);
+	/* By its holder. */
+	void (*unlock)(uint64_t *lock);
+	/* Makes one area's copy of an object zero, and gives its whole pages back, while nobody uses
+	 * it. 0, -EINVAL (no such object, size or area). */
+	int (*discard)(void *object, size_t size, uint32_t area);
+	/* Fills as much as fits of a struct of that many bytes. 0, -ENOMEM (no areas). */
+	int (*statistics)(struct vcpu_statistics *statistics, size_t size);
+	/* Bytes of one area that are in memory, through the pointer. 0, -EINVAL, mincore(2)'s. */
+	int (*resident)(uint32_t area, uint64_t *bytes);
+	/* Ids of this machine are below it, at most nr_vcpus: sums visit these areas and the last. */
+	uint32_t (*possible_vcpus)(void);
+
+	uint8_t reserved[56];	/* 0 */
 };
 
 VCPU_ASSERT_OFFSET(vcpu_abi, size, 0);
@@ -284,6 +379,17 @@ VCPU_ASSERT_OFFSET(vcpu_abi, free, 88);
 VCPU_ASSERT_OFFSET(vcpu_abi, fence, 96);
 VCPU_ASSERT_OFFSET(vcpu_abi, thread_register, 104);
 VCPU_ASSERT_OFFSET(vcpu_abi, thread_unregister, 112);
+VCPU_ASSERT_OFFSET(vcpu_abi, shared_areas, VCPU_ABI_SIZE_1_0);
+VCPU_ASSERT_OFFSET(vcpu_abi, attempts, 124);
+VCPU_ASSERT_OFFSET(vcpu_abi, update_word, 128);
+VCPU_ASSERT_OFFSET(vcpu_abi, update_pair, 136);
+VCPU_ASSERT_OFFSET(vcpu_abi, update_words, 144);
+VCPU_ASSERT_OFFSET(vcpu_abi, try_lock, 152);
+VCPU_ASSERT_OFFSET(vcpu_abi, unlock, 160);
+VCPU_ASSERT_OFFSET(vcpu_abi, discard, 168);
+VCPU_ASSERT_OFFSET(vcpu_abi, statistics, 176);
+VCPU_ASSERT_OFFSET(vcpu_abi, resident, 184);
+VCPU_ASSERT_OFFSET(vcpu_abi, possible_vcpus, 192);
 VCPU_ASSERT_OFFSET(vcpu_abi, reserved, VCPU_ABI_SIZE);
 VCPU_ASSERT_SIZE(vcpu_abi, VCPU_ABI_BYTES, 8);
 
@@ -296,6 +402,7 @@ VCPU_ASSERT_SIZE(vcpu_abi, VCPU_ABI_BYTES, 8);
  * life of the process: name.first is vCPU 0's copy. Only in code that is linked statically with the
  * runtime, which fills the cell before any user code runs; with VCPU_ABI_REQUIRED. The program does
  * not start where there is no memory for it. The type is not empty, aligned to 4096 at most.
+ * VCPU_DECLARED(name) is vCPU 0's copy as a pointer to the type.
  */
 struct vcpu_cell {
 	void *first;		/* vCPU 0's copy; filled at start */
@@ -313,11 +420,14 @@ VCPU_ASSERT_OFFSET(vcpu_cell, is_supported, 32);
 VCPU_ASSERT_SIZE(vcpu_cell, 40, 8);
 
 #define VCPU_PER_VCPU(type, name) \
+	typedef __typeof__(type) vcpu_type_of_##name; \
 	static struct vcpu_cell name \
 		__attribute__((__used__, __section__("vcpu_rt_declared"), __aligned__(8))) = { \
 		0, sizeof(type), __alignof__(type), \
 		(void (*)(void))vcpu_alloc, 0 \
 	}
+
+#define VCPU_DECLARED(name) ((vcpu_type_of_##name *)(name).first)
 
 /* ---- helpers ---------------------------------------------------------------------------------*/
 
@@ -351,6 +461,16 @@ static inline void *vcpu_area_address(const struct vcpu_abi *abi, void *object, 
 {
 	return (char *)object + ((size_t)area << abi->stride_shift);
 }
+
+/* The area to visit after one, among those that can hold anything; from the last one on not below
+ * nr_areas. */
+static inline uint32_t vcpu_next_area(const struct vcpu_abi *abi, uint32_t area)
+{
+	return area + 1 == abi->possible_vcpus() ? abi->nr_vcpus : area + 1;
+}
+
+#define VCPU_FOR_EACH_AREA(abi, area) \
+	for ((area) = 0; (area) < (abi)->nr_areas; (area) = vcpu_next_area(abi, area))
 
 /* Adds to this vCPU's copy of a word, given vCPU 0's, by one instruction: never lost, whatever
  * preempts it, in any thread and any handler. Relaxed. Only in mode VCPU_MODE_GS, where each update
@@ -406,6 +526,16 @@ int vcpu_free(void *object, size_t size) VCPU_IMPORT;
 int vcpu_fence(int32_t vcpu) VCPU_IMPORT;
 int vcpu_thread_register(void) VCPU_IMPORT;
 int vcpu_thread_unregister(void) VCPU_IMPORT;
+uint64_t vcpu_update_word(void *word, uint32_t update, uint64_t operand,
+			  uint64_t expected) VCPU_IMPORT;
+void vcpu_update_pair(void *words, uint64_t *expected, const uint64_t *desired) VCPU_IMPORT;
+int vcpu_update_words(void *word, struct vcpu_words_update *update) VCPU_IMPORT;
+int vcpu_try_lock(uint64_t *lock) VCPU_IMPORT;
+void vcpu_unlock(uint64_t *lock) VCPU_IMPORT;
+int vcpu_discard(void *object, size_t size, uint32_t area) VCPU_IMPORT;
+int vcpu_statistics(struct vcpu_statistics *statistics, size_t size) VCPU_IMPORT;
+int vcpu_resident(uint32_t area, uint64_t *bytes) VCPU_IMPORT;
+uint32_t vcpu_possible_vcpus(void) VCPU_IMPORT;
 
 /* The table when a runtime of a layout that this header knows is there and ready, else null. */
 static inline const struct vcpu_abi *vcpu_abi_find(void)
@@ -414,7 +544,7 @@ static inline const struct vcpu_abi *vcpu_abi_find(void)
 	if (&vcpu_abi == NULL)
 		return NULL;
 #endif
-	if (vcpu_abi.size < VCPU_ABI_SIZE || vcpu_abi.version_major != VCPU_ABI_VERSION_MAJOR)
+	if (vcpu_abi.size < VCPU_ABI_SIZE_1_0 || vcpu_abi.version_major != VCPU_ABI_VERSION_MAJOR)
 		return NULL;
 	return &vcpu_abi;
 }

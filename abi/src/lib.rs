@@ -5,6 +5,7 @@
 //!   where a `vcpu-rt` thread keeps its own;
 //! - the `gs_mode` module: the prctl that makes the kernel load the GS base;
 //! - the `table` module: the symbol `vcpu_abi`, by which other libraries find all this;
+//! - the `update` module: what its functions for per-vCPU data take;
 //! - the `cell` module: declared per-vCPU variables;
 //! - the `tunables` module: the environment variables and their limits.
 //!
@@ -18,9 +19,11 @@ mod gs_mode;
 mod rseq;
 mod table;
 mod tunables;
+mod update;
 
 pub use cell::*;
 pub use gs_mode::*;
 pub use rseq::*;
 pub use table::*;
 pub use tunables::*;
+pub use update::*;

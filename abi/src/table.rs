@@ -6,12 +6,16 @@ use core::mem::offset_of;
 
 use static_assertions::const_assert_eq;
 
+use crate::update::{VcpuStatistics, VcpuWordsUpdate};
+
 /// Major version of the layout. It stays 1 for this symbol: a changed meaning gets a new symbol.
 pub const ABI_VERSION_MAJOR: u16 = 1;
 /// Minor version: raised when fields are appended.
-pub const ABI_VERSION_MINOR: u16 = 0;
-/// Bytes of the table in use, the value of `size`: every field up to `thread_unregister`.
+pub const ABI_VERSION_MINOR: u16 = 1;
+/// Bytes of the table in use, the value of `size`: every field up to `possible_vcpus`.
 pub const ABI_SIZE: u32 = offset_of!(VcpuAbi, reserved) as u32;
+/// The same in version 1.0: every field up to `thread_unregister`.
+pub const ABI_SIZE_1_0: u32 = offset_of!(VcpuAbi, shared_areas) as u32;
 /// Bytes of the symbol, for ever: a COPY relocation reserves in the executable what the table
 /// had when that was linked, so a table that grows would be cut.
 pub const ABI_BYTES: usize = 256;
@@ -85,7 +89,29 @@ pub type FenceFn = unsafe extern "C" fn(i32) -> c_int;
 /// another thread's), -EBUSY, -ENOSYS, -EINVAL.
 pub type ThreadFn = unsafe extern "C" fn() -> c_int;
 
-/// The table, version 1.0. Read-only once any user code runs.
+/// An update of a word of which an inline attempt did not commit: vCPU 0's copy, UPDATE_*, operand,
+/// expected value (of a compare-exchange). What was there before.
+pub type UpdateWordFn = unsafe extern "C" fn(*mut c_void, u32, u64, u64) -> u64;
+/// The same for a compare-exchange of two words: what is expected, and becomes what was there; what is
+/// written.
+pub type UpdatePairFn = unsafe extern "C" fn(*mut c_void, *mut u64, *const u64);
+/// The same for several words. 0, [`DIFFERENT`](crate::DIFFERENT), [`BUSY`](crate::BUSY), or -EINVAL:
+/// no such operation.
+pub type UpdateWordsFn = unsafe extern "C" fn(*mut c_void, *mut VcpuWordsUpdate) -> c_int;
+/// Tries to take a lock of 8 bytes: 0, or [`BUSY`](crate::BUSY).
+pub type TryLockFn = unsafe extern "C" fn(*mut u64) -> c_int;
+/// Gives it back.
+pub type UnlockFn = unsafe extern "C" fn(*mut u64);
+/// Makes one area's copy of an object of that size zero. 0 or -EINVAL.
+pub type DiscardFn = unsafe extern "C" fn(*mut c_void, usize, u32) -> c_int;
+/// Fills as much of the struct as that many bytes hold. 0 or a negative errno.
+pub type StatisticsFn = unsafe extern "C" fn(*mut VcpuStatistics, usize) -> c_int;
+/// Gives the bytes of one area that are in memory through the pointer. 0 or a negative errno.
+pub type ResidentFn = unsafe extern "C" fn(u32, *mut u64) -> c_int;
+/// What every id of this machine is below, at most `nr_vcpus`.
+pub type PossibleFn = unsafe extern "C" fn() -> u32;
+
+/// The table, version 1.1. Read-only once any user code runs.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct VcpuAbi {
@@ -134,18 +160,41 @@ pub struct VcpuAbi {
     pub thread_register: ThreadFn,
     /// See [`ThreadFn`].
     pub thread_unregister: ThreadFn,
+    /// Since 1.1: the areas below it are for locked updates in [`Mode::Shared`].
+    pub shared_areas: u32,
+    /// How often a section is tried again before a shared area is used.
+    pub attempts: u32,
+    /// See [`UpdateWordFn`].
+    pub update_word: UpdateWordFn,
+    /// See [`UpdatePairFn`].
+    pub update_pair: UpdatePairFn,
+    /// See [`UpdateWordsFn`].
+    pub update_words: UpdateWordsFn,
+    /// See [`TryLockFn`].
+    pub try_lock: TryLockFn,
+    /// See [`UnlockFn`].
+    pub unlock: UnlockFn,
+    /// See [`DiscardFn`].
+    pub discard: DiscardFn,
+    /// See [`StatisticsFn`].
+    pub statistics: StatisticsFn,
+    /// See [`ResidentFn`].
+    pub resident: ResidentFn,
+    /// See [`PossibleFn`].
+    pub possible_vcpus: PossibleFn,
     /// Zero; later versions put their fields here.
-    pub reserved: [u8; 136],
+    pub reserved: [u8; 56],
 }
 
 impl VcpuAbi {
     /// The value of `reserved`.
-    pub const RESERVED: [u8; 136] = [0; 136];
+    pub const RESERVED: [u8; 56] = [0; 56];
 }
 
 const_assert_eq!(size_of::<VcpuAbi>(), ABI_BYTES);
 const_assert_eq!(align_of::<VcpuAbi>(), 8);
-const_assert_eq!(ABI_SIZE, 120);
+const_assert_eq!(ABI_SIZE, 200);
+const_assert_eq!(ABI_SIZE_1_0, 120);
 const_assert_eq!(offset_of!(VcpuAbi, size), 0);
 const_assert_eq!(offset_of!(VcpuAbi, version_major), 4);
 const_assert_eq!(offset_of!(VcpuAbi, version_minor), 6);
@@ -167,3 +216,14 @@ const_assert_eq!(offset_of!(VcpuAbi, free), 88);
 const_assert_eq!(offset_of!(VcpuAbi, fence), 96);
 const_assert_eq!(offset_of!(VcpuAbi, thread_register), 104);
 const_assert_eq!(offset_of!(VcpuAbi, thread_unregister), 112);
+const_assert_eq!(offset_of!(VcpuAbi, shared_areas), 120);
+const_assert_eq!(offset_of!(VcpuAbi, attempts), 124);
+const_assert_eq!(offset_of!(VcpuAbi, update_word), 128);
+const_assert_eq!(offset_of!(VcpuAbi, update_pair), 136);
+const_assert_eq!(offset_of!(VcpuAbi, update_words), 144);
+const_assert_eq!(offset_of!(VcpuAbi, try_lock), 152);
+const_assert_eq!(offset_of!(VcpuAbi, unlock), 160);
+const_assert_eq!(offset_of!(VcpuAbi, discard), 168);
+const_assert_eq!(offset_of!(VcpuAbi, statistics), 176);
+const_assert_eq!(offset_of!(VcpuAbi, resident), 184);
+const_assert_eq!(offset_of!(VcpuAbi, possible_vcpus), 192);

@@ -3,7 +3,7 @@
 
 fn main() {
     println!("cargo::rerun-if-changed=c");
-    println!("cargo::rerun-if-changed=../../abi/include/vcpu_rt.h");
+    println!("cargo::rerun-if-changed=../../abi/include");
     cc::Build::new()
         .files(["c/consumer.c", "c/declared.c"])
         .include("../../abi/include")

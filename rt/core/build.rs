@@ -1,5 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Finds out whether addresses are fixed, from the flags that cargo gives to rustc.
+//! Finds out for which form the crate is compiled: the hosted one, by the name of the package, and
+//! with fixed addresses, from the flags that cargo gives to rustc.
+//!
+//! The hosted form is a package of its own over the same sources, since features unify over a
+//! workspace that has both (docs/decisions/0008-hosted-form.md).
 //!
 //! `cfg(relocation_model)` is unstable, and the section of an addition is shorter where the
 //! descriptor's address is an immediate (docs/decisions/0005-fixed-addresses.md).
@@ -7,9 +11,12 @@
 use std::env;
 
 fn main() {
-    println!("cargo::rerun-if-changed=build.rs");
-    println!("cargo::rustc-check-cfg=cfg(vcpu_rt_fixed_addresses)");
-    if has_fixed_addresses(&env::var("CARGO_ENCODED_RUSTFLAGS").unwrap_or_default()) {
+    // No file: cargo runs this again when this changes, or the flags.
+    println!("cargo::rerun-if-env-changed=CARGO_ENCODED_RUSTFLAGS");
+    println!("cargo::rustc-check-cfg=cfg(vcpu_rt_fixed_addresses, vcpu_rt_hosted)");
+    if env::var("CARGO_PKG_NAME").is_ok_and(|name| name == "vcpu-core-hosted") {
+        println!("cargo::rustc-cfg=vcpu_rt_hosted");
+    } else if has_fixed_addresses(&env::var("CARGO_ENCODED_RUSTFLAGS").unwrap_or_default()) {
         println!("cargo::rustc-cfg=vcpu_rt_fixed_addresses");
     }
 }

@@ -160,6 +160,8 @@ macro_rules! __entry {
                 $crate::table::status($crate::thread::unregister())
             }
 
+            $crate::__vcpu_data_functions!();
+
             #[unsafe(no_mangle)]
             extern "C" fn __stack_chk_fail() -> ! {
                 $crate::panic::stack_smashed()

@@ -56,7 +56,7 @@ pub use vcpu_core::structures::{
     Cache, Chain, Counter, Histogram, Link, Node, NotPut, NotTaken, Snapshot, Stack,
 };
 pub use vcpu_core::value::{Integer, Value};
+#[doc(hidden)]
+pub use vcpu_core::{__vcpu_data_functions, hook, tunables};
 pub use vcpu_core::{areas, gs_mode, process as vcpu_process, table, vcpu};
 pub use vcpu_core::{critical_section, field, per_vcpu};
-#[doc(hidden)]
-pub use vcpu_core::{hook, tunables};

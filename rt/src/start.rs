@@ -14,7 +14,7 @@ use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap_anonymous, mprotect};
 use vcpu_core::arch::syscall;
 use vcpu_core::auxv::Auxv;
 use vcpu_core::process::{Found, found};
-use vcpu_core::report::Line;
+use vcpu_core::report::{self, Line};
 use vcpu_core::{Errno, hook, tunables};
 
 use crate::block::ThreadBlock;
@@ -295,14 +295,7 @@ unsafe fn protect_relro(initial: &InitialStack, exported: usize) -> Result<(), E
 #[cold]
 #[inline(never)]
 fn complain(complaint: tunables::Complaint<'_>) {
-    Line::new()
-        .text(complaint.variable)
-        .text("=")
-        .value(complaint.value.get(..64).unwrap_or(complaint.value))
-        .text(" is not allowed (")
-        .text(complaint.allowed)
-        .text("); the default is used")
-        .print();
+    report::complaint(&complaint).print();
 }
 
 /// The line of VCPU_RT_DEBUG=1.

@@ -12,12 +12,23 @@ const THREAD_LOCALS: [(&str, &str); 4] = [
 
 fn main() {
     println!("cargo::rerun-if-changed=c");
-    println!("cargo::rerun-if-changed=../../abi/include/vcpu_rt.h");
+    println!("cargo::rerun-if-changed=../../abi/include");
     object().file("c/guard.c").compile("vcpu_test_guard");
     object()
         .file("c/lean.c")
         .include("../../abi/include")
         .compile("vcpu_test_lean");
+    object()
+        .file("c/words.c")
+        .include("../../abi/include")
+        .extra_warnings(true)
+        .compile("vcpu_test_words");
+    object()
+        .file("c/slab.c")
+        .include("../../abi/include")
+        .extra_warnings(true)
+        .compile("vcpu_test_slab");
+    println!("cargo::rerun-if-changed=../../examples/c-slab/c");
     for (name, alignment) in THREAD_LOCALS {
         let mut object = object();
         object

@@ -9,6 +9,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::{env, fs, process};
 
+pub mod data;
 pub mod faults;
 pub mod forms;
 pub mod list;

@@ -9,6 +9,7 @@ pub mod disassembly;
 pub mod elf;
 pub mod gs_kernel;
 pub mod header;
+pub mod hosted;
 pub mod huge_pages;
 pub mod initramfs;
 pub mod old_kernel;

@@ -70,7 +70,7 @@ const TEST_PROGRAMS: &str = "vcpu-test-programs";
 
 /// The examples, each a package of its name; every other program is of the package of programs
 /// that exist for the tests.
-const EXAMPLES: [&str; 3] = ["hello", "histogram", "c-consumer"];
+const EXAMPLES: [&str; 5] = ["hello", "histogram", "c-consumer", "c-counter", "c-slab"];
 
 impl Form {
     /// The form in which a test runs that is not about linking: what a user gets by default.

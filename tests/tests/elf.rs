@@ -17,7 +17,7 @@ const PROGRAMS: [&str; 5] = ["hello", "start", "tls_wide", "order", "heap"];
 
 /// Every C symbol that `entry!` puts into a program. Each is the argument of the program
 /// `symbols`, which checks what the symbol promises and knows no other.
-const SYMBOLS: [&str; 22] = [
+const SYMBOLS: [&str; 31] = [
     "__libc_start_main",
     "__rseq_flags",
     "__rseq_offset",
@@ -36,10 +36,19 @@ const SYMBOLS: [&str; 22] = [
     "strlen",
     "vcpu_abi",
     "vcpu_alloc",
+    "vcpu_discard",
     "vcpu_fence",
     "vcpu_free",
+    "vcpu_possible_vcpus",
+    "vcpu_resident",
+    "vcpu_statistics",
     "vcpu_thread_register",
     "vcpu_thread_unregister",
+    "vcpu_try_lock",
+    "vcpu_unlock",
+    "vcpu_update_pair",
+    "vcpu_update_word",
+    "vcpu_update_words",
 ];
 
 /// What the linkers and the C toolchain's start files define in every executable.

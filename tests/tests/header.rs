@@ -6,7 +6,9 @@ use std::fs;
 use std::process::Command;
 
 use vcpu_tests::case::{self, Case};
-use vcpu_tests::header::{self, Scratch, WARNINGS, expect_status, faults, fixture, forms, run};
+use vcpu_tests::header::{
+    self, Scratch, WARNINGS, data, expect_status, faults, fixture, forms, run,
+};
 
 /// Compiler, language standard, name of a source file.
 const LANGUAGES: [(&str, &str, &str); 8] = [
@@ -52,6 +54,7 @@ fn main() {
             .needs(header::available("gcc"))
             .needs(has_neighbours()),
     );
+    cases.extend(data::cases());
     cases.extend(faults::cases());
     cases.extend(forms::cases());
     case::run(cases)
@@ -71,8 +74,15 @@ fn compiles_everywhere(compiler: &str, standard: &str, file: &str) -> Result<(),
     let scratch = Scratch::new()?;
     for reference in ["VCPU_ABI_OPTIONAL", "VCPU_ABI_REQUIRED", "VCPU_ABI_NEITHER"] {
         for (before, after) in NEIGHBOURS {
-            let source =
-                format!("{before}#define {reference}\n#include \"vcpu_rt.h\"\n{after}{USE}");
+            let header = if file.ends_with(".cc") {
+                "vcpu_rt.hpp"
+            } else {
+                "vcpu_data.h"
+            };
+            let source = format!(
+                "{before}#define {reference}\n#include \"vcpu_rt.h\"\n{USE}\
+                 #include \"{header}\"\n{after}{USE_DATA}"
+            );
             let path = scratch.write(file, &source)?;
             run(Command::new(compiler)
                 .args(WARNINGS)
@@ -109,6 +119,34 @@ int find(void **object)
     copy.thread_register = vcpu_thread_register;
     copy.thread_unregister = vcpu_thread_unregister;
     return copy.alloc(vcpu_rseq_size + vcpu_rseq_flags, (size_t)vcpu_rseq_offset, object);
+}
+#endif
+";
+
+/// The same of what `vcpu_data.h` adds.
+const USE_DATA: &str = "
+uint64_t use_data(const struct vcpu_abi *abi, struct vcpu_single64 *word);
+uint64_t use_data(const struct vcpu_abi *abi, struct vcpu_single64 *word)
+{
+    vcpu_single64_inc(abi, word);
+    return vcpu_thread_mode(abi) + (uint64_t)vcpu_thread_node(abi) + vcpu_single64_sum(abi, word) +
+           ((struct vcpu_single64 *)vcpu_shared_address(abi, word))->value;
+}
+#ifdef VCPU_ABI_REQUIRED
+VCPU_PER_VCPU(struct vcpu_section64, counted);
+VCPU_PER_VCPU(struct vcpu_single8[4], array);
+void count(void);
+void count(void)
+{
+    vcpu_section64_inc(&vcpu_abi, VCPU_DECLARED(counted));
+    vcpu_single8_inc(&vcpu_abi, &(*VCPU_DECLARED(array))[3]);
+}
+#endif
+#if defined(VCPU_ABI_OPTIONAL) || defined(VCPU_ABI_REQUIRED)
+const struct vcpu_abi *find_data(void);
+const struct vcpu_abi *find_data(void)
+{
+    return vcpu_data_find();
 }
 #endif
 ";

@@ -39,7 +39,7 @@ fn main() {
 /// What holds in every mode.
 fn common(outcome: &Outcome) {
     assert_eq!(outcome.number("size"), u64::from(ABI_SIZE));
-    assert_eq!(outcome.value("version"), "1.0");
+    assert_eq!(outcome.value("version"), "1.1");
     assert_eq!(outcome.number("nr_areas"), outcome.number("nr_vcpus") + 1);
     assert_eq!(outcome.number("nr_vcpus"), mask_bits());
     assert_eq!(outcome.number("rseq_sig"), u64::from(RSEQ_SIG));

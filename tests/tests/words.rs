@@ -87,13 +87,16 @@ fn main() {
 }
 
 /// What 64 threads have to bear.
-const STORMS: [&[&str]; 6] = [
+const STORMS: [&[&str]; 8] = [
     &[],
     &["signals"],
     &["moves"],
     &["forks"],
     &["leave"],
     &["signals", "moves", "forks", "leave"],
+    // Every other operation is C's.
+    &["c"],
+    &["c", "signals", "moves", "forks", "leave"],
 ];
 
 fn alone(form: Form, mode: Mode, arguments: &[&str]) -> Result<(), String> {

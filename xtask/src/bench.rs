@@ -8,6 +8,7 @@ mod aligned;
 mod data;
 mod disassembly;
 mod exec;
+mod hosted;
 mod increment;
 mod process;
 mod reference;
@@ -25,6 +26,7 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
 pub use self::data::data;
+pub use self::hosted::hosted;
 use self::statistics::Ratio;
 
 /// One measured row.

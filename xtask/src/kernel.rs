@@ -4,7 +4,7 @@
 
 mod apt;
 mod boot;
-mod build;
+pub mod build;
 mod cache;
 mod check;
 mod config;
@@ -13,12 +13,12 @@ mod cost;
 mod demo;
 mod guest;
 mod key;
-mod long;
+pub mod long;
 mod machine;
 mod matrix;
 mod modules;
 mod plan;
-mod selftests;
+pub mod selftests;
 mod series;
 mod source;
 pub mod test;

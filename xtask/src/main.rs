@@ -3,6 +3,7 @@
 
 mod bench;
 mod command;
+mod conformance;
 mod demo;
 mod dist;
 mod kernel;
@@ -40,6 +41,12 @@ enum Command {
         #[command(subcommand)]
         command: kernel::Command,
     },
+    /// Run the kernel's selftests of rseq and real programs on the hosted form, in each way
+    Conformance {
+        /// The whole matrix of param_test, not one run of each kind: an hour
+        #[arg(long)]
+        full: bool,
+    },
     /// Put what a C consumer needs into target/dist
     Dist,
 }
@@ -48,6 +55,12 @@ enum Command {
 enum Suite {
     /// Start, threads, one counter, sizes
     Foundation {
+        /// Also write the rows there, as a list of {name, value, unit, aa_low, aa_high}
+        #[arg(long, value_name = "FILE")]
+        json: Option<PathBuf>,
+    },
+    /// The hosted form beside glibc alone and beside the no_std form
+    Hosted {
         /// Also write the rows there, as a list of {name, value, unit, aa_low, aa_high}
         #[arg(long, value_name = "FILE")]
         json: Option<PathBuf>,
@@ -71,9 +84,13 @@ fn main() -> ExitCode {
             suite: Suite::Foundation { json },
         } => bench::foundation(json.as_deref()),
         Command::Bench {
+            suite: Suite::Hosted { json },
+        } => bench::hosted(json.as_deref()),
+        Command::Bench {
             suite: Suite::Data { json, svg },
         } => bench::data(json.as_deref(), svg.as_deref()),
         Command::Kernel { command } => kernel::run(&command),
+        Command::Conformance { full } => conformance::run(kernel::Extent::of(full)),
         Command::Dist => dist::run().map(|()| ExitCode::SUCCESS),
     };
     result.unwrap_or_else(|error| {

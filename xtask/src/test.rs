@@ -3,7 +3,7 @@
 
 mod readme;
 pub mod tally;
-mod tools;
+pub mod tools;
 
 use std::fs;
 use std::process::ExitCode;
@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use self::tally::Tally;
 use crate::command::{cargo, command, output, root};
+use crate::conformance;
 use crate::kernel::{self, Extent, Linux, Selection};
 use crate::program::{Form, cargo_for};
 
@@ -26,6 +27,7 @@ const FUZZ_FLAGS: [&str; 2] = ["-runs=50000", "-verbosity=0"];
 /// Runs everything; the last line printed is the tally.
 pub fn run() -> Result<ExitCode> {
     tools::ensure_installed()?;
+    conformance::ensure_installed()?;
     let mut tally = Tally::default();
     // The tests build programs with --offline.
     tally.check("cargo fetch", cargo().args(["fetch", "--locked"]));
@@ -50,14 +52,11 @@ pub fn run() -> Result<ExitCode> {
         }
         Ok(())
     });
+    tally.group("conformance", |tally| {
+        conformance::checks(Extent::Reduced, tally, &mut conformance::Table::default())
+    });
     for linux in Linux::value_variants() {
-        let selection = Selection {
-            linux: *linux,
-            stock: false,
-            debug: false,
-            config: None,
-            source: None,
-        };
+        let selection = Selection::of(*linux);
         tally.group(&format!("kernel {linux}"), |tally| {
             kernel::test::boots(&selection, None, Extent::Reduced, tally)
         });

@@ -8,6 +8,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use vcpu_abi::Mode;
 
 use crate::arch;
+use crate::first_use;
 use crate::process::{self, Found};
 
 /// How often an aborted section is tried again. Then a locked operation on the last area ends it: a
@@ -129,10 +130,10 @@ impl Access {
         self.shift
     }
 
-    /// What an id must be below.
+    /// What an id must be below in this thread, at this time.
     #[inline(always)]
     pub fn bound(self) -> u32 {
-        self.bound
+        arch::bound_here(self.bound)
     }
 
     /// For sections by cpu_id.
@@ -195,10 +196,13 @@ pub unsafe fn run_section<T, O>(
 }
 
 /// After an abort, or without a valid mm_cid. In the mode that goes by cpu_id it comes here each time,
-/// single operations of the GS mode never.
+/// single operations of the GS mode never. The inline operations of C come here too.
+///
+/// # Safety
+/// As for [`run_section`].
 #[cold]
 #[inline(never)]
-unsafe fn run_otherwise<T, O>(
+pub(crate) unsafe fn run_otherwise<T, O>(
     word: NonNull<T>,
     operation: impl Fn(Way, NonNull<T>, Access) -> Option<O>,
 ) -> O {
@@ -229,14 +233,17 @@ pub fn own_way() -> Option<(Way, Access)> {
         Mode::RseqCpuId => (Way::CpuId, Access::by_cpu_id(found)),
         Mode::Shared => return None,
     };
-    // SAFETY: threads of the runtime have its blocks; there is no object before its start.
-    let id = unsafe {
-        match way {
-            Way::CpuId => arch::rseq_field::<{ vcpu_abi::Rseq::CPU_ID_OFFSET }>(),
-            _ => arch::rseq_field::<{ vcpu_abi::Rseq::MM_CID_OFFSET }>(),
-        }
+    let has_id = || {
+        // SAFETY: threads of the runtime have its blocks; there is no object before its start.
+        let id = unsafe {
+            match way {
+                Way::CpuId => arch::rseq_field::<{ vcpu_abi::Rseq::CPU_ID_OFFSET }>(),
+                _ => arch::rseq_field::<{ vcpu_abi::Rseq::MM_CID_OFFSET }>(),
+            }
+        };
+        id < access.bound()
     };
-    (id < access.bound).then_some((way, access))
+    (has_id() || first_use::register() && has_id()).then_some((way, access))
 }
 
 /// The distance in bytes of the area for this thread's locked operations from the first one. In
@@ -262,19 +269,32 @@ impl TryLock {
 
     /// Runs `action` while nobody else does so under this lock; `None` where somebody does.
     pub fn attempt<O>(&self, action: impl FnOnce() -> O) -> Option<O> {
+        if !self.acquire() {
+            return None;
+        }
+        let output = action();
+        self.release();
+        Some(output)
+    }
+
+    /// Takes it where nobody else holds it, and says whether it did.
+    pub(crate) fn acquire(&self) -> bool {
         let mine = holder();
         let seen = self.0.load(Ordering::Relaxed);
         // A lock of another process was inherited, and its holder was not, unless it is this
         // very thread, which forked in a signal handler on top of its `action`.
         let is_held = seen >> 32 == mine >> 32 || seen as u32 == mine as u32;
         if seen != 0 && is_held {
-            return None;
+            return false;
         }
         let (success, failure) = (Ordering::Acquire, Ordering::Relaxed);
-        self.0.compare_exchange(seen, mine, success, failure).ok()?;
-        let output = action();
+        let exchanged = self.0.compare_exchange(seen, mine, success, failure);
+        exchanged.is_ok()
+    }
+
+    /// Gives it back: by who acquired it.
+    pub(crate) fn release(&self) {
         self.0.store(0, Ordering::Release);
-        Some(output)
     }
 }
 

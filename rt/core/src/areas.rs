@@ -11,6 +11,9 @@
 #[cfg_attr(feature = "test-hooks", path = "areas/bound_of_a_test.rs")]
 mod bound;
 mod clear;
+#[cfg_attr(not(vcpu_rt_hosted), path = "areas/first_mapping/at_start.rs")]
+#[cfg_attr(vcpu_rt_hosted, path = "areas/first_mapping/later.rs")]
+mod first_mapping;
 mod grow;
 mod layout;
 mod pool;
@@ -26,7 +29,7 @@ use rustix::mm::{Advice, madvise};
 use self::clear::{PAGES_WORTH_A_CALL, Pagemap, clear};
 use self::layout::{PAGE, UNIT};
 use self::pool::{Pool, Units};
-pub use self::reservation::{Reservation, start};
+pub use self::reservation::{Reservation, describe, start};
 pub(crate) use self::reservation::{START, keep};
 pub use self::statistics::{Statistics, resident, statistics};
 use crate::process::{self, Found};

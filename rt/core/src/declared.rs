@@ -153,7 +153,7 @@ fn stop(errno: Errno) -> ! {
     Line::new()
         .text("cannot start: ")
         .outcome("no per-vCPU variables", "", Some(errno))
-        .print();
+        .print_in_any_case();
     loop {
         // SAFETY: ends the process.
         let _does_not_return = unsafe { arch::syscall(__NR_exit_group, [127, 0, 0, 0]) };

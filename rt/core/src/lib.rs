@@ -13,8 +13,15 @@ pub mod auxv;
 pub mod bitmap;
 pub mod declared;
 pub mod fence;
+// What a thread that has no valid id can do about it.
+#[cfg_attr(not(vcpu_rt_hosted), path = "first_use/never.rs")]
+#[cfg_attr(vcpu_rt_hosted, path = "first_use/registers.rs")]
+mod first_use;
+pub mod foreign;
 pub mod generation;
 pub mod gs_mode;
+#[cfg(vcpu_rt_hosted)]
+pub mod gs_request;
 pub mod hook;
 mod list;
 pub mod object;
@@ -28,6 +35,8 @@ pub mod single;
 pub mod structures;
 mod sync;
 pub mod table;
+#[cfg(vcpu_rt_hosted)]
+pub mod thread;
 pub mod topology;
 pub mod tunables;
 pub mod value;

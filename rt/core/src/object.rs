@@ -53,6 +53,27 @@ impl<T> Local<T> {
         first: NonNull::dangling(),
     };
 
+    /// The object whose vCPU 0's copy is at `first`: for objects of other languages, and of
+    /// [`crate::areas`].
+    ///
+    /// # Safety
+    /// `first` is not null, and inside an object of [`crate::areas`] that lives as long as the handle. What
+    /// changes it keeps to the kinds of words that `T` has.
+    #[inline(always)]
+    #[must_use]
+    pub const unsafe fn from_ptr(first: *mut T) -> Self {
+        // SAFETY: by the caller's word.
+        let first = unsafe { NonNull::new_unchecked(first) };
+        Self { first }
+    }
+
+    /// vCPU 0's copy, by which other languages know the object.
+    #[inline(always)]
+    #[must_use]
+    pub const fn as_ptr(&self) -> *mut T {
+        self.first.as_ptr()
+    }
+
     /// vCPU 0's copy.
     #[inline(always)]
     pub(crate) fn first(&self) -> NonNull<T> {

@@ -21,10 +21,24 @@ use crate::tunables::{RseqChoice, Tunables};
 pub enum RseqState {
     /// Not tried: VCPU_RT_RSEQ=off, or the runtime has not started.
     Off,
-    /// Registered.
+    /// There is none to adopt, and none of our own that others would find.
+    Absent,
+    /// Registered, by the runtime.
     Registered,
+    /// Registered by the C library, whose registration is used.
+    Adopted,
+    /// Registered by the runtime, in place of the C library's registration.
+    TakenOver,
     /// The kernel refused, see [`Registration::register`].
     Refused(Errno),
+}
+
+impl RseqState {
+    /// Whether the main thread is registered.
+    #[inline]
+    pub fn is_registered(self) -> bool {
+        matches!(self, Self::Registered | Self::Adopted | Self::TakenOver)
+    }
 }
 
 /// What the runtime found and chose.
@@ -87,7 +101,7 @@ pub fn found() -> &'static Found {
     unsafe { &*FOUND.0.get() }
 }
 
-/// Registers the main thread and asks for the fence. The areas and the GS mode follow, where the
+/// Registers the main thread and asks for the fence. For a process that the runtime starts. The areas and the GS mode follow, where the
 /// program has them: [`crate::areas::start`].
 ///
 /// # Safety
@@ -104,12 +118,20 @@ pub unsafe fn start(auxv: &Auxv, tunables: &Tunables, area: *mut Rseq) {
             Err(errno) => RseqState::Refused(errno),
         },
     };
+    // SAFETY: by the caller's word.
+    unsafe { settle(registration, rseq, auxv.fsgsbase) };
+}
+
+/// Remembers how registration went.
+///
+/// # Safety
+/// Called once, while nobody else uses the runtime.
+#[inline(always)]
+pub unsafe fn settle(registration: Registration, rseq: RseqState, fsgsbase: bool) {
     let mode = match rseq {
-        RseqState::Off | RseqState::Refused(_) => Mode::Shared,
-        RseqState::Registered if registration.feature_size >= RSEQ_FEATURE_SIZE_MM_CID => {
-            Mode::RseqMmCid
-        }
-        RseqState::Registered => Mode::RseqCpuId,
+        RseqState::Off | RseqState::Absent | RseqState::Refused(_) => Mode::Shared,
+        _ if registration.feature_size >= RSEQ_FEATURE_SIZE_MM_CID => Mode::RseqMmCid,
+        _ => Mode::RseqCpuId,
     };
     // SAFETY: one thread, and no reference from `found` lives across a start.
     let found = unsafe { &mut *FOUND.0.get() };
@@ -117,7 +139,25 @@ pub unsafe fn start(auxv: &Auxv, tunables: &Tunables, area: *mut Rseq) {
     found.rseq = rseq;
     found.mode = mode;
     found.fence = fence::offered();
-    found.fsgsbase = auxv.fsgsbase;
+    found.fsgsbase = fsgsbase;
+}
+
+/// As [`settle`], where struct rseq is so many bytes from the thread pointer.
+///
+/// # Safety
+/// As for [`settle`].
+#[cfg(vcpu_rt_hosted)]
+pub unsafe fn settle_hosted(
+    registration: Registration,
+    rseq: RseqState,
+    offset: isize,
+    fsgsbase: bool,
+) {
+    // SAFETY: by the caller's word.
+    unsafe {
+        crate::arch::set_rseq_offset(offset);
+        settle(registration, rseq, fsgsbase);
+    }
 }
 
 /// Remembers what the areas' stage found, and settles the mode.
@@ -170,18 +210,23 @@ impl Found {
         self.nr_vcpus() + 1
     }
 
+    /// Ids of this machine are below it, at most [`nr_vcpus`](Self::nr_vcpus).
+    pub fn possible_vcpus(&self) -> u32 {
+        topology::possible_vcpus(self.nr_vcpus(), self.affinity.highest)
+    }
+
     /// The areas that can hold anything: those of ids that can occur, then the last one.
     pub fn used_areas(&self) -> impl Iterator<Item = u32> + use<> {
         UsedAreas {
             next: 0,
-            possible: topology::possible_vcpus(self.nr_vcpus(), self.affinity.highest),
+            possible: self.possible_vcpus(),
             last: self.nr_vcpus,
         }
     }
 
     /// The active feature size, bytes: 0 when rseq is not registered. As glibc's `__rseq_size`.
     pub fn active_feature_size(&self) -> usize {
-        if self.rseq == RseqState::Registered {
+        if self.rseq.is_registered() {
             self.registration.feature_size
         } else {
             0
@@ -190,7 +235,7 @@ impl Found {
 
     /// The active registration length, bytes: 0 when rseq is not registered.
     pub fn active_length(&self) -> usize {
-        if self.rseq == RseqState::Registered {
+        if self.rseq.is_registered() {
             self.registration.length
         } else {
             0
@@ -203,7 +248,10 @@ impl Found {
     pub fn describe(&self, line: &mut Line) {
         let (rseq, refused) = match self.rseq {
             RseqState::Off => ("off", None),
+            RseqState::Absent => ("absent", None),
             RseqState::Registered => ("registered", None),
+            RseqState::Adopted => ("adopted", None),
+            RseqState::TakenOver => ("taken over", None),
             RseqState::Refused(errno) => ("refused", Some(errno)),
         };
         line.text("mode=").text(mode_name(self.mode));

@@ -3,9 +3,32 @@
 
 use core::mem::MaybeUninit;
 use core::slice;
+use core::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fd::BorrowedFd;
 use rustix::io::Errno;
+
+use crate::tunables::Complaint;
+
+/// Set where the process is somebody else's, who asked for no lines.
+static QUIET: AtomicBool = AtomicBool::new(false);
+
+/// From now on no line is printed.
+pub fn be_quiet() {
+    QUIET.store(true, Ordering::Relaxed);
+}
+
+/// The line about a tunable with a value that is not allowed.
+pub fn complaint(complaint: &Complaint<'_>) -> Line {
+    let mut line = Line::new();
+    line.text(complaint.variable)
+        .text("=")
+        .value(complaint.value.get(..64).unwrap_or(complaint.value))
+        .text(" is not allowed (")
+        .text(complaint.allowed)
+        .text("); the default is used");
+    line
+}
 
 /// A line under construction. What does not fit is cut; nothing is allocated, nothing panics.
 pub struct Line {
@@ -97,6 +120,13 @@ impl Line {
     /// Writes the line to file descriptor 2 in one write(2). A descriptor that is closed or full
     /// loses it: there is nobody left to tell.
     pub fn print(&mut self) {
+        if !QUIET.load(Ordering::Relaxed) {
+            self.print_in_any_case();
+        }
+    }
+
+    /// As [`print`](Self::print), quiet or not: the last words of a process.
+    pub fn print_in_any_case(&mut self) {
         // SAFETY: a number, not a resource: if nothing is open there, the write fails.
         let stderr = unsafe { BorrowedFd::borrow_raw(2) };
         let _nobody_to_tell = rustix::io::write(stderr, self.finish());

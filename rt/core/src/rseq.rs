@@ -6,8 +6,8 @@ use core::ptr;
 use linux_raw_sys::general::__NR_rseq;
 use rustix::io::Errno;
 use vcpu_abi::{
-    RSEQ_AREA_BYTES, RSEQ_FEATURE_SIZE_MM_CID, RSEQ_FEATURE_SIZE_ORIG, RSEQ_FLAG_UNREGISTER,
-    RSEQ_LEGACY_LENGTH, RSEQ_OFFSET, RSEQ_SIG, Rseq,
+    RSEQ_FEATURE_SIZE_MM_CID, RSEQ_FEATURE_SIZE_ORIG, RSEQ_FLAG_UNREGISTER, RSEQ_LEGACY_LENGTH,
+    RSEQ_SIG, Rseq,
 };
 
 use crate::arch;
@@ -24,13 +24,13 @@ pub struct Registration {
 
 impl Registration {
     /// What a kernel before 6.3 takes, and every kernel since: length 32, alignment 32.
-    const LEGACY: Self = Self {
+    pub const LEGACY: Self = Self {
         length: RSEQ_LEGACY_LENGTH,
         feature_size: RSEQ_FEATURE_SIZE_ORIG,
     };
 
-    /// From the auxiliary vector. A kernel that wants more than the 256 bytes that a thread block
-    /// reserves, or a larger alignment than they have, gets the legacy length.
+    /// From the auxiliary vector. A kernel that wants more than the bytes that a thread has for it, or a
+    /// larger alignment than they have, gets the legacy length.
     #[inline]
     pub fn from_auxv(auxv: &Auxv) -> Self {
         let Some(feature_size) = auxv.rseq_feature_size else {
@@ -38,9 +38,9 @@ impl Registration {
         };
         let align_fits = match auxv.rseq_align {
             None => true,
-            Some(align) => align <= RSEQ_OFFSET,
+            Some(align) => align <= arch::AREA_ALIGN,
         };
-        if feature_size <= RSEQ_AREA_BYTES && align_fits {
+        if feature_size <= arch::AREA_BYTES && align_fits {
             let mut registration = Self::LEGACY;
             if feature_size > registration.length {
                 registration.length = feature_size;
@@ -66,8 +66,8 @@ impl Registration {
     /// already). The thread is then as unregistered as before.
     ///
     /// # Safety
-    /// `area` is the calling thread's, aligned to `RSEQ_OFFSET`, with `RSEQ_AREA_BYTES` behind
-    /// it. It stays mapped until [`unregister`](Self::unregister) or the thread's end.
+    /// `area` is the calling thread's, aligned to [`arch::AREA_ALIGN`], with
+    /// [`arch::AREA_BYTES`] behind it, or it is the C library's, for this length. It stays mapped until [`unregister`](Self::unregister) or the thread's end.
     pub unsafe fn register(self, area: *mut Rseq) -> Result<(), Errno> {
         // SAFETY: the kernel writes within `length`, which fits the area.
         unsafe { self.call(area, 0) }
@@ -80,8 +80,9 @@ impl Registration {
     /// EINVAL or EPERM: the area is not what the calling thread registered. It is left alone.
     ///
     /// # Safety
-    /// `area` was registered by the calling thread with this length. All signals are blocked:
-    /// a handler between the system call and the writes would take mm_cid = 0 for its own.
+    /// `area` was registered by the calling thread with this length. All signals are blocked,
+    /// or the thread's bound is 0: else a handler between the system call and the writes would take mm_cid = 0
+    /// for its own.
     pub unsafe fn unregister(self, area: *mut Rseq) -> Result<(), Errno> {
         // SAFETY: the kernel writes within `length`, which fits the area.
         unsafe { self.call(area, RSEQ_FLAG_UNREGISTER)? };

@@ -9,7 +9,7 @@
 //! Ordering: the committing store is a release and the loads before it are acquires, as every plain
 //! load and store is on x86-64. Nothing is a full barrier.
 
-mod operations;
+pub(crate) mod operations;
 
 use core::cell::UnsafeCell;
 use core::marker::PhantomData;

@@ -2,18 +2,17 @@
 //! The contents of the ABI table, and the functions behind it that do not depend on the form.
 
 use core::ffi::{c_int, c_void};
-use core::mem::offset_of;
 
 use rustix::io::Errno;
 use vcpu_abi::{
-    ABI_SIZE, ABI_VERSION_MAJOR, ABI_VERSION_MINOR, AllocFn, FEATURE_CONST_OFFSET, FEATURE_FENCE,
-    FEATURE_GS_MODE, FEATURE_MM_CID, FEATURE_NODE_ID, FEATURE_RSEQ, FEATURE_RSEQ_V2, Mode,
-    RSEQ_FEATURE_SIZE_MM_CID, RSEQ_FEATURE_SIZE_NODE_ID, RSEQ_LEGACY_LENGTH, RSEQ_OFFSET, RSEQ_SIG,
-    Rseq, ThreadFn, VcpuAbi,
+    ABI_SIZE, ABI_VERSION_MAJOR, ABI_VERSION_MINOR, AllocFn, FEATURE_FENCE, FEATURE_GS_MODE,
+    FEATURE_MM_CID, FEATURE_NODE_ID, FEATURE_RSEQ, FEATURE_RSEQ_V2, Mode, RSEQ_FEATURE_SIZE_MM_CID,
+    RSEQ_FEATURE_SIZE_NODE_ID, RSEQ_LEGACY_LENGTH, RSEQ_SIG, Rseq, ThreadFn, VcpuAbi,
 };
 
+use crate::access::ATTEMPTS;
 use crate::process::Found;
-use crate::{areas, fence};
+use crate::{arch, areas, fence, foreign};
 
 /// 0, or the error as the ABI has it: a negative errno.
 pub fn status(result: Result<(), Errno>) -> c_int {
@@ -79,6 +78,17 @@ pub const fn absent(
         fence,
         thread_register,
         thread_unregister,
+        shared_areas: 0,
+        attempts: 0,
+        update_word: foreign::update_word,
+        update_pair: foreign::update_pair,
+        update_words: foreign::update_words,
+        try_lock: foreign::try_lock,
+        unlock: foreign::unlock,
+        discard: foreign::discard,
+        statistics: foreign::statistics,
+        resident: foreign::resident,
+        possible_vcpus: foreign::possible_vcpus,
         reserved: VcpuAbi::RESERVED,
     }
 }
@@ -94,7 +104,7 @@ pub fn fill(table: &mut VcpuAbi, found: &Found) {
     table.size = ABI_SIZE;
     table.version_major = ABI_VERSION_MAJOR;
     table.version_minor = ABI_VERSION_MINOR;
-    table.features = FEATURE_CONST_OFFSET
+    table.features = arch::OFFSET_FEATURE
         | has(FEATURE_RSEQ, feature_size > 0)
         | has(FEATURE_RSEQ_V2, found.active_length() > RSEQ_LEGACY_LENGTH)
         | has(FEATURE_NODE_ID, feature_size >= RSEQ_FEATURE_SIZE_NODE_ID)
@@ -105,12 +115,14 @@ pub fn fill(table: &mut VcpuAbi, found: &Found) {
     table.nr_vcpus = found.nr_vcpus;
     table.nr_areas = found.nr_areas();
     table.rseq_sig = RSEQ_SIG;
-    table.rseq_offset = RSEQ_OFFSET as i64;
+    table.rseq_offset = arch::rseq_offset() as i64;
     table.rseq_size = feature_size as u32;
     table.rseq_len = found.active_length() as u32;
-    table.index_offset = (RSEQ_OFFSET + index) as i64;
-    table.registered_offset = (RSEQ_OFFSET + offset_of!(Rseq, cpu_id)) as i64;
+    table.index_offset = arch::rseq_offset() as i64 + index as i64;
+    table.registered_offset = arch::registered_offset() as i64;
     table.stride = found.reservation.stride;
     table.stride_shift = found.reservation.stride.trailing_zeros();
     table.rseq_flags = 0;
+    table.shared_areas = found.affinity.allowed;
+    table.attempts = ATTEMPTS;
 }

@@ -6,6 +6,7 @@
 pub mod arguments;
 pub mod free_list;
 pub mod gs;
+pub mod in_c;
 pub mod machine;
 pub mod pools;
 pub mod signal;

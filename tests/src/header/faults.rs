@@ -106,7 +106,7 @@ const FAULTS: &[(&str, &str, &[&str])] = &[
     ("0x53053053U", "0x53053054U", &["VCPU_RSEQ_SIG 1392848980"]),
     ("\"VCPU_RT_GS\"", "\"VCPU_RT_SG\"", &["VCPU_TUNABLE_GS VCPU_RT_SG"]),
     ("#define VCPU_MODE_GS 3U", "#define VCPU_MODE_GS 3U\n#define VCPU_MODE_NEW 4U", &["only the header has VCPU_MODE_NEW"]),
-    ("uint8_t reserved[136];", "uint64_t surplus; uint8_t reserved[128];", &["only the header has struct vcpu_abi: surplus", "struct vcpu_abi: reserved at 128 size 128"]),
+    ("uint8_t reserved[56];", "uint64_t surplus; uint8_t reserved[48];", &["only the header has struct vcpu_abi: surplus", "struct vcpu_abi: reserved at 208 size 48"]),
     ("int64_t rseq_offset;", "uint64_t rseq_offset;", &["struct vcpu_abi: rseq_offset at 32 size 8 type uint64_t"]),
     ("int (*fence)(int32_t vcpu);", "int (*fence)(int64_t vcpu);", &["struct vcpu_abi: fence at 96 size 8 type unknown"]),
     ("uint64_t stride;\t/* bytes from", "uint32_t stride;\t/* bytes from", &["struct vcpu_abi: stride at 64 size 4 type uint32_t", "struct vcpu_abi: stride_shift at 68"]),
@@ -170,12 +170,12 @@ fn document() -> Result<String, String> {
     fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))
 }
 
-/// Offsets and names of the fields, as the rows of the section on version 1.0 have them.
+/// Offsets and names of the fields, as the rows of the section on version 1.1 have them.
 fn document_has_the_table() -> Result<(), String> {
     let document = document()?;
     let section = document
         .split("\n## ")
-        .find(|section| section.starts_with("Version 1.0"));
+        .find(|section| section.starts_with("Version 1.1"));
     let rows = section
         .unwrap_or_default()
         .split("\n### ")

@@ -66,6 +66,15 @@ described! {
     vcpu_abi::FreeFn = "int (*)(void *, size_t)",
     vcpu_abi::FenceFn = "int (*)(int32_t)",
     vcpu_abi::ThreadFn = "int (*)(void)",
+    vcpu_abi::UpdateWordFn = "uint64_t (*)(void *, uint32_t, uint64_t, uint64_t)",
+    vcpu_abi::UpdatePairFn = "void (*)(void *, uint64_t *, const uint64_t *)",
+    vcpu_abi::UpdateWordsFn = "int (*)(void *, struct vcpu_words_update *)",
+    vcpu_abi::TryLockFn = "int (*)(uint64_t *)",
+    vcpu_abi::UnlockFn = "void (*)(uint64_t *)",
+    vcpu_abi::DiscardFn = "int (*)(void *, size_t, uint32_t)",
+    vcpu_abi::StatisticsFn = "int (*)(struct vcpu_statistics *, size_t)",
+    vcpu_abi::ResidentFn = "int (*)(uint32_t, uint64_t *)",
+    vcpu_abi::PossibleFn = "uint32_t (*)(void)",
     *mut c_void = "void *",
     Option<vcpu_abi::KeepFn> = "void (*)(void)",
     Option<vcpu_abi::SupportFn> = "int (*)(void)",
@@ -175,6 +184,28 @@ pub fn structures() -> Vec<Structure> {
             }
         ),
         structure!(
+            VcpuWordsUpdate = vcpu_words_update {
+                operation,
+                reserved,
+                expected,
+                other,
+                value,
+                length,
+                desired
+            }
+        ),
+        structure!(
+            VcpuStatistics = vcpu_statistics {
+                pools,
+                stride,
+                nr_areas,
+                address_space,
+                objects,
+                used,
+                available
+            }
+        ),
+        structure!(
             VcpuAbi = vcpu_abi {
                 size,
                 version_major,
@@ -197,6 +228,17 @@ pub fn structures() -> Vec<Structure> {
                 fence,
                 thread_register,
                 thread_unregister,
+                shared_areas,
+                attempts,
+                update_word,
+                update_pair,
+                update_words,
+                try_lock,
+                unlock,
+                discard,
+                statistics,
+                resident,
+                possible_vcpus,
                 reserved,
             }
         ),
@@ -220,7 +262,12 @@ pub fn constants() -> Vec<Constant> {
         PR_SET_GS_MODE, PR_GET_GS_MODE, GS_INDEX_MODE_NONE, GS_INDEX_MODE_MM_VCPU,
         TUNABLE_STRIDE, TUNABLE_GS, TUNABLE_RSEQ, TUNABLE_DEBUG,
         STRIDE_MINIMUM, STRIDE_MAXIMUM, STRIDE_DEFAULT,
-        ABI_VERSION_MAJOR, ABI_VERSION_MINOR, ABI_SIZE, ABI_BYTES,
+        ABI_VERSION_MAJOR, ABI_VERSION_MINOR, ABI_SIZE, ABI_SIZE_1_0, ABI_BYTES,
+        UPDATE_LOAD, UPDATE_STORE, UPDATE_ADD, UPDATE_AND, UPDATE_OR, UPDATE_XOR,
+        UPDATE_EXCHANGE, UPDATE_COMPARE_EXCHANGE, UPDATE_8, UPDATE_16, UPDATE_32, UPDATE_64,
+        WORDS_COMPARE_EQUAL_STORE, WORDS_COMPARE_EQUAL_STORE_STORE,
+        WORDS_COMPARE_EQUAL_COMPARE_EQUAL_STORE, WORDS_COMPARE_EQUAL_COPY_STORE,
+        WORDS_COMPARE_NOT_EQUAL_LOAD_STORE, WORDS_ADD_TO_POINTEE, DIFFERENT, BUSY,
         FEATURE_RSEQ, FEATURE_RSEQ_V2, FEATURE_NODE_ID, FEATURE_MM_CID, FEATURE_GS_MODE,
         FEATURE_CONST_OFFSET, FEATURE_FENCE, FEATURE_SLICE_EXT,
         MODE_SHARED, MODE_RSEQ_CPU_ID, MODE_RSEQ_MM_CID, MODE_GS,

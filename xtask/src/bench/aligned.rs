@@ -4,6 +4,7 @@
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, Result, anyhow, ensure};
 use vcpu_tests::disassembly::Loop;
@@ -12,6 +13,7 @@ use super::disassembly::{Kind, loops};
 use super::reference::{bench_directory, compile};
 use super::statistics::median;
 use super::subject::Subject;
+use crate::command::cargo;
 use crate::program::{Form, Profile, build_by, cargo_for};
 
 /// Runs of each program.
@@ -78,9 +80,35 @@ impl Loops {
 /// Builds a program of ours twice, the second time knowing where its loops come to lie, with features of
 /// its package, and copies it to `file`.
 pub fn build(program: &str, features: &[&str], all: &[Loops], file: &str) -> Result<PathBuf> {
+    build_by_cargo(
+        || cargo_for("build", Form::Static),
+        program,
+        features,
+        all,
+        file,
+    )
+}
+
+/// The same with a program of std, as its users build it.
+pub fn build_hosted(program: &str, all: &[Loops], file: &str) -> Result<PathBuf> {
+    let build = || {
+        let mut cargo = cargo();
+        cargo.args(["build", "--target", "x86_64-unknown-linux-gnu"]);
+        cargo
+    };
+    build_by_cargo(build, program, &[], all, file)
+}
+
+fn build_by_cargo(
+    cargo: impl Fn() -> Command,
+    program: &str,
+    features: &[&str],
+    all: &[Loops],
+    file: &str,
+) -> Result<PathBuf> {
     let directory = bench_directory()?;
     let build = |leads: &[u64]| {
-        let mut cargo = cargo_for("build", Form::Static);
+        let mut cargo = cargo();
         cargo.args(["--config", UNALIGNED_LOOPS]);
         // Apart from what is built with other flags, so that neither is built again each time.
         cargo.arg("--target-dir").arg(directory.join("unaligned"));

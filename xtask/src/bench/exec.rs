@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! From exec to exit of a program that does nothing, ours beside musl's.
 
+use std::ffi::CString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -59,13 +60,19 @@ pub fn copy(program: &Path, name: &str) -> Result<PathBuf> {
 
 /// The times in microseconds of each program, all runs of all programs in random order.
 pub fn run_shuffled(programs: &[PathBuf]) -> Result<Vec<Vec<f64>>> {
+    let programs: Vec<_> = programs.iter().map(|path| (path.clone(), None)).collect();
+    run_shuffled_in(&programs)
+}
+
+/// The same, each program with an entry of the environment or none.
+pub fn run_shuffled_in(programs: &[(PathBuf, Option<CString>)]) -> Result<Vec<Vec<f64>>> {
     let paths = programs
         .iter()
-        .map(|path| c_path(path))
+        .map(|(path, entry)| Ok((c_path(path)?, entry.as_deref())))
         .collect::<Result<Vec<_>>>()?;
     for _ in 0..WARM_UP {
-        for path in &paths {
-            time_to_exit(path)?;
+        for (path, entry) in &paths {
+            time_to_exit(path, *entry)?;
         }
     }
     let mut order: Vec<usize> = (0..RUNS * paths.len())
@@ -74,7 +81,8 @@ pub fn run_shuffled(programs: &[PathBuf]) -> Result<Vec<Vec<f64>>> {
     Random::new().shuffle(&mut order);
     let mut times = vec![Vec::with_capacity(RUNS); paths.len()];
     for program in order {
-        times[program].push(time_to_exit(&paths[program])?.as_secs_f64() * 1e6);
+        let (path, entry) = &paths[program];
+        times[program].push(time_to_exit(path, *entry)?.as_secs_f64() * 1e6);
     }
     Ok(times)
 }

@@ -57,11 +57,12 @@ pub fn c_path(path: &Path) -> Result<CString> {
     Ok(CString::new(path.as_os_str().as_bytes())?)
 }
 
-/// Starts a program with an empty environment and waits for it: the time from before the spawn
+/// Starts a program with this environment, of one entry or none, and waits for it: the time from before the spawn
 /// (which the C library does by vfork, so our own size does not count) to after its exit.
-pub fn time_to_exit(path: &CStr) -> Result<Duration> {
+pub fn time_to_exit(path: &CStr, entry: Option<&CStr>) -> Result<Duration> {
     let arguments = [path.as_ptr().cast_mut(), null_mut()];
-    let environment = [null_mut()];
+    let entry = entry.map_or(null_mut(), |entry| entry.as_ptr().cast_mut());
+    let environment = [entry, null_mut()];
     let mut pid = 0;
     let mut status = 0;
     let start = Instant::now();

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What is measured: a program, what it is told, and in which mode of the runtime.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -45,7 +46,7 @@ pub struct Subject {
     /// Its file.
     pub program: PathBuf,
     arguments: Vec<String>,
-    environment: &'static [(&'static str, &'static str)],
+    environment: Vec<(OsString, OsString)>,
 }
 
 impl Subject {
@@ -54,16 +55,22 @@ impl Subject {
         Self {
             program: program.into(),
             arguments: Vec::new(),
-            environment: &[],
+            environment: Vec::new(),
         }
     }
 
     /// A program on the runtime, which checks that it is in this mode.
     pub fn in_mode(program: &Path, mode: Mode) -> Self {
-        Self {
-            environment: mode.environment(),
-            ..Self::new(program).with(mode.name())
-        }
+        let subject = Self::new(program).with(mode.name());
+        let entries = mode.environment().iter();
+        entries.fold(subject, |subject, (name, value)| subject.env(name, value))
+    }
+
+    /// One more entry of the environment.
+    #[must_use]
+    pub fn env(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
+        self.environment.push((name.into(), value.into()));
+        self
     }
 
     /// One more argument.
@@ -77,7 +84,7 @@ impl Subject {
     pub fn numbers(&self) -> Result<Vec<Vec<f64>>> {
         let mut command = Command::new(&self.program);
         command.args(&self.arguments);
-        command.envs(self.environment.iter().copied());
+        command.envs(self.environment.iter().cloned());
         let printed = output(&mut command)?;
         let numbers = |line: &str| line.split_whitespace().map(str::parse).collect();
         let lines = printed.lines().map(numbers).collect::<Result<_, _>>();

@@ -58,6 +58,13 @@ pub static KVM: Boot = Boot {
     ..boot(4, true, true, Full)
 };
 
+/// The hosted form, in processes of the C libraries of this machine.
+pub static HOSTED: Boot = Boot {
+    plans: &["hosted", "programs"],
+    all_plans: &["hosted", "programs"],
+    ..boot(2, true, true, Full)
+};
+
 /// The only boot of a stock kernel.
 pub static STOCK: [Boot; 1] = [Boot {
     plans: &["absent"],

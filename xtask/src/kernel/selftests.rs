@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The kernel's own selftests, built from the tree that the kernel was built from, as static
-//! programs: a guest has no libraries.
+//! programs for guests; rseq's also as dynamic ones, for the library of the hosted form.
 
 mod boots;
 mod matrix;
@@ -18,16 +18,19 @@ use super::key::Key;
 use crate::command::root;
 
 pub use self::boots::{NAME, test};
-pub use self::plan::Extent;
+pub use self::plan::{Extent, HostRun, host_runs};
 
 /// Changes when `build` makes something else of the same tree.
-const RECIPE: &str = "1";
+const RECIPE: &str = "2";
 
 /// Where the selftests lie in a kernel's source.
 const SOURCES: &str = "tools/testing/selftests";
 
 /// Those of x86 that this is about, as its Makefile names them; the last is the series' own.
 const X86: [&str; 3] = ["fsgsbase_64", "fsgsbase_restore_64", "gs_mode_64"];
+
+/// Where rseq's suite is as dynamic programs.
+pub const DYNAMIC: &str = "rseq-dynamic";
 
 /// What a suite's second build adds to its name.
 const GS_MODE_ON: &str = "-with-gs-mode";
@@ -45,6 +48,10 @@ pub fn build(tree: &mut Tree) -> Result<()> {
     let library = librseq(tree)?;
     let flags = format!("-static -s -L{}", library.display());
     suites(tree, "", &flags)?;
+    // Their librseq is in the program: as a library of its own it would look for __rseq_offset
+    // behind itself only, past any library that was loaded before it.
+    let dynamic = format!("-s -L{}", library.display());
+    suite(tree, "rseq", DYNAMIC, &dynamic)?;
     x86(tree)?;
     if tree.source.join(SOURCES).join("x86/gs_mode.c").exists() {
         let object = library.join("gs_mode_on.o");
@@ -65,16 +72,20 @@ pub fn constructor() -> PathBuf {
 /// The suites that can run with the mode on as well. Their Makefiles compile and link at once, so
 /// that the flags may name an object.
 fn suites(tree: &mut Tree, suffix: &str, flags: &str) -> Result<()> {
-    for suite in ["rseq", "membarrier", "clone3"] {
-        let output = output(tree, &format!("{suite}{suffix}"));
-        let mut make = make(tree, suite, &output)?;
-        make.arg(format!("USERCFLAGS={flags}"));
-        // The shared library, which is no use to static programs.
-        make.arg("-o").arg(output.join("librseq.so"));
-        tree.log
-            .run(&format!("selftests of {suite}"), make.arg("all"))?;
+    for name in ["rseq", "membarrier", "clone3"] {
+        suite(tree, name, &format!("{name}{suffix}"), flags)?;
     }
     Ok(())
+}
+
+fn suite(tree: &mut Tree, name: &str, output_name: &str, flags: &str) -> Result<()> {
+    let output = output(tree, output_name);
+    let mut make = make(tree, name, &output)?;
+    make.arg(format!("USERCFLAGS={flags}"));
+    // The shared library, which is no use to programs with the archive.
+    make.arg("-o").arg(output.join("librseq.so"));
+    tree.log
+        .run(&format!("selftests of {name}"), make.arg("all"))
 }
 
 /// x86's Makefile takes other flags; and with the mode on ARCH_SET_GS is refused, which is what

@@ -11,7 +11,7 @@ use super::build::{Kernel, build, build_with_tests};
 use super::console::complaints;
 use super::cost;
 use super::guest::Guest;
-use super::matrix::{BOOTS, Boot, KVM, STOCK, UNSUPPORTED};
+use super::matrix::{BOOTS, Boot, HOSTED, KVM, STOCK, UNSUPPORTED};
 use super::plan::{Outcome, Plan};
 use super::selftests::{self, Extent};
 use super::version::Selection;
@@ -79,7 +79,7 @@ fn jobs(selection: &Selection, extent: Extent, by_name: bool) -> Vec<Job> {
     if selection.stock {
         return STOCK.iter().map(Job::Boot).collect();
     }
-    let mut jobs: Vec<Job> = BOOTS.iter().chain([&KVM]).map(Job::Boot).collect();
+    let mut jobs: Vec<Job> = BOOTS.iter().chain([&HOSTED, &KVM]).map(Job::Boot).collect();
     // A kernel that checks itself differs from the stock kernel by that.
     if !selection.debug {
         jobs.extend([Job::Cost, Job::Selftests]);

@@ -37,6 +37,19 @@ pub struct Selection {
     pub source: Option<PathBuf>,
 }
 
+impl Selection {
+    /// Debian's source with the series, for use.
+    pub fn of(linux: Linux) -> Self {
+        Self {
+            linux,
+            stock: false,
+            debug: false,
+            config: None,
+            source: None,
+        }
+    }
+}
+
 impl fmt::Display for Linux {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {

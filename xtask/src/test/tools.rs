@@ -27,25 +27,31 @@ pub fn ensure_installed() -> Result<()> {
         .collect();
     missing.sort_unstable();
     missing.dedup();
-    if !missing.is_empty() {
-        let packages = missing.join(" ");
-        // SAFETY: geteuid takes nothing and cannot fail.
-        let is_root = unsafe { libc::geteuid() } == 0;
-        if !is_root || !is_installed("apt-get") {
-            bail!("missing: as root, apt-get install {packages}");
-        }
-        println!("installing {packages}");
-        run(command("apt-get").args(["-qq", "update"]))?;
-        let mut install = command("apt-get");
-        install
-            .args(["-qq", "-y", "--no-install-recommends", "install"])
-            .args(&missing);
-        run(install.env("DEBIAN_FRONTEND", "noninteractive"))?;
-    }
+    install(&missing)?;
     if !is_installed("cargo-fuzz") {
         println!("installing cargo-fuzz");
         run(cargo().args(["install", "--quiet", "--locked", "cargo-fuzz"]))
             .context("cargo-fuzz is missing: cargo install cargo-fuzz")?;
     }
     Ok(())
+}
+
+/// Installs Debian's packages when we are root on a Debian; an error says what to install otherwise.
+pub fn install(packages: &[&str]) -> Result<()> {
+    if packages.is_empty() {
+        return Ok(());
+    }
+    let list = packages.join(" ");
+    // SAFETY: geteuid takes nothing and cannot fail.
+    let is_root = unsafe { libc::geteuid() } == 0;
+    if !is_root || !is_installed("apt-get") {
+        bail!("missing: as root, apt-get install {list}");
+    }
+    println!("installing {list}");
+    run(command("apt-get").args(["-qq", "update"]))?;
+    let mut install = command("apt-get");
+    install
+        .args(["-qq", "-y", "--no-install-recommends", "install"])
+        .args(packages);
+    run(install.env("DEBIAN_FRONTEND", "noninteractive"))
 }

@@ -6,7 +6,7 @@
 use core::arch::asm;
 
 use rustix::io::Errno;
-use vcpu_abi::{RSEQ_OFFSET, RSEQ_SIG, Rseq};
+use vcpu_abi::RSEQ_SIG;
 
 // How a descriptor's address is stored: by one instruction where addresses are fixed.
 #[cfg(vcpu_rt_fixed_addresses)]
@@ -15,6 +15,14 @@ mod set_rseq_cs;
 #[cfg(not(vcpu_rt_fixed_addresses))]
 #[path = "x86_64/set_rseq_cs_relative.rs"]
 mod set_rseq_cs;
+
+// Where struct rseq is, and how a thread tells whether it is registered.
+#[cfg(not(vcpu_rt_hosted))]
+#[path = "x86_64/area_constant.rs"]
+mod area;
+#[cfg(vcpu_rt_hosted)]
+#[path = "x86_64/area_of_process.rs"]
+mod area;
 
 #[path = "x86_64/cache.rs"]
 mod cache;
@@ -29,6 +37,7 @@ mod update;
 #[path = "x86_64/words.rs"]
 mod words;
 
+pub use area::*;
 pub use cache::*;
 #[doc(hidden)]
 pub use critical_section::check_section;
@@ -37,12 +46,6 @@ pub use stack::*;
 pub use update::Raw;
 pub use words::*;
 
-/// `rseq_cs` of the calling thread's struct rseq, as a distance from `%fs`.
-pub const RSEQ_CS: usize = RSEQ_OFFSET + Rseq::RSEQ_CS_OFFSET;
-/// `mm_cid`, likewise.
-pub const MM_CID: usize = RSEQ_OFFSET + Rseq::MM_CID_OFFSET;
-/// `cpu_id`, likewise.
-pub const CPU_ID: usize = RSEQ_OFFSET + Rseq::CPU_ID_OFFSET;
 /// What precedes every abort handler.
 pub const SIGNATURE: u32 = RSEQ_SIG;
 
@@ -167,26 +170,6 @@ pub fn hook_bounds() -> (usize, usize) {
 #[inline(always)]
 pub fn declared_bounds() -> (usize, usize) {
     section_bounds!("vcpu_rt_declared")
-}
-
-/// Reads the 32-bit field at `OFFSET` of the calling thread's struct rseq, in one instruction.
-///
-/// # Safety
-/// `%fs` must point to a thread block of vcpu-rt, which reserves `RSEQ_OFFSET..+256`.
-#[inline(always)]
-pub unsafe fn rseq_field<const OFFSET: usize>() -> u32 {
-    let value;
-    // SAFETY: within the block, by the caller's word. Not `pure`: the kernel changes the field at
-    // any preemption, so two reads are two values. One load, no stack, no flags.
-    unsafe {
-        asm!(
-            "mov {value:e}, fs:[{offset}]",
-            value = out(reg) value,
-            offset = const RSEQ_OFFSET + OFFSET,
-            options(nostack, readonly, preserves_flags),
-        );
-    }
-    value
 }
 
 /// The GS base, by `rdgsbase`.

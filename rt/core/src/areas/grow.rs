@@ -98,7 +98,7 @@ pub fn grow(layout: Layout, newest: usize) -> Result<(), Errno> {
 /// access, of which nothing can be filled; munlock takes the flag off; then it grows. Only then it
 /// becomes writable, which fills what is locked, and is what overcommit mode 2 counts.
 /// Without huge pages, of which the first touched byte of each area would take one.
-fn map(bytes: usize) -> Result<usize, Errno> {
+pub fn map(bytes: usize) -> Result<usize, Errno> {
     let flags = MapFlags::PRIVATE | MapFlags::NORESERVE;
     let writable = MprotectFlags::READ | MprotectFlags::WRITE;
     // SAFETY: a new mapping where the kernel likes: it replaces nothing. The calls that follow

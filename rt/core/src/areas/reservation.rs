@@ -1,13 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What start does for the areas: it reserves the first pool and switches the GS mode on.
 
-use core::ptr;
-
 use rustix::io::Errno;
-use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};
 
-use crate::areas::bound;
 use crate::areas::layout::Layout;
+use crate::areas::{bound, first_mapping};
 use crate::declared;
 use crate::gs_mode::{self, GsMode};
 use crate::hook::Hook;
@@ -102,7 +99,8 @@ pub unsafe fn start(tunables: &Tunables, declared_minimum: u64) {
     }
 }
 
-fn describe(line: &mut Line) {
+/// Says what was found and chosen, for VCPU_RT_DEBUG=1.
+pub fn describe(line: &mut Line) {
     let found = process::found();
     let reservation = &found.reservation;
     let (gs, refused) = match found.gs {
@@ -146,7 +144,7 @@ fn reserve(nr_vcpus: u32, asked: u64, minimum: u64) -> Reservation {
             nr_areas: nr_vcpus as usize + 1,
             stride: stride as usize,
         };
-        match map(layout) {
+        match first_mapping::map(layout.bytes()) {
             Ok(place) => {
                 return Reservation {
                     place,
@@ -166,14 +164,4 @@ fn reserve(nr_vcpus: u32, asked: u64, minimum: u64) -> Reservation {
             }
         }
     }
-}
-
-/// One system call: nothing is locked yet (exec ends mlockall), and that there shall be no huge
-/// pages is said before the first object.
-fn map(layout: Layout) -> Result<usize, Errno> {
-    let protection = ProtFlags::READ | ProtFlags::WRITE;
-    let flags = MapFlags::PRIVATE | MapFlags::NORESERVE;
-    // SAFETY: a new mapping where the kernel likes: it replaces nothing.
-    let place = unsafe { mmap_anonymous(ptr::null_mut(), layout.bytes(), protection, flags)? };
-    Ok(place.expose_provenance())
 }

@@ -5,13 +5,13 @@ use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use super::{Refused, Section, lock_of};
-use crate::access::{Access, Way, run_section};
+use crate::access::{Access, Way, run_otherwise, run_section};
 use crate::arch::{self, CPU_ID, MM_CID, Outcome};
 use crate::object::Local;
 use crate::value::Value;
 
 /// An operation over words of 8 bytes, by a section or under the lock of a shared area.
-pub(super) trait Operation: Copy {
+pub(crate) trait Operation: Copy {
     type Output;
 
     /// One try in a section, on this thread's copies by the id at `ID`.
@@ -39,32 +39,55 @@ pub(super) fn run_words<T, O: Operation>(
 ) -> Result<O::Output, Refused> {
     let first = word.first().cast::<u64>();
     // SAFETY: the object is alive while it is borrowed, and its type keeps other writers away.
-    unsafe {
-        run_section(first, word.access(), move |way, word, access| {
-            let result = match way {
-                Way::MmCid | Way::Gs => operation.in_section::<MM_CID>(word, access),
-                Way::CpuId => operation.in_section::<CPU_ID>(word, access),
-                Way::Locked => {
-                    let distance = word.addr().get() - first.addr().get();
-                    let cell = AtomicU64::from_ptr(word.as_ptr());
-                    let done = lock_of(word).attempt(|| operation.locked(cell, distance));
-                    return Some(done.unwrap_or(Err(Refused::Busy)));
-                }
-            };
-            match result {
-                Ok(output) => Some(Ok(output)),
-                Err(Outcome::Different) => Some(Err(Refused::Different)),
-                Err(Outcome::Committed | Outcome::Refused) => None,
+    unsafe { run_section(first, word.access(), attempt(first, operation)) }
+}
+
+/// The same where one attempt, by code that is not ours, did not commit.
+///
+/// # Safety
+/// `first` is a word of the section kind in vCPU 0's copy of a live object.
+pub(crate) unsafe fn run_words_otherwise<O: Operation>(
+    first: NonNull<u64>,
+    operation: O,
+) -> Result<O::Output, Refused> {
+    // SAFETY: by the caller's word.
+    unsafe { run_otherwise(first, attempt(first, operation)) }
+}
+
+/// One attempt at an operation in some way, on the area of the word that it is given.
+///
+/// # Safety
+/// Of calling what it returns: the word is this copy's of `first`, whose object is alive.
+#[inline(always)]
+unsafe fn attempt<O: Operation>(
+    first: NonNull<u64>,
+    operation: O,
+) -> impl Fn(Way, NonNull<u64>, Access) -> Option<Result<O::Output, Refused>> {
+    // SAFETY: by the caller's word.
+    move |way, word, access| unsafe {
+        let result = match way {
+            Way::MmCid | Way::Gs => operation.in_section::<MM_CID>(word, access),
+            Way::CpuId => operation.in_section::<CPU_ID>(word, access),
+            Way::Locked => {
+                let distance = word.addr().get() - first.addr().get();
+                let cell = AtomicU64::from_ptr(word.as_ptr());
+                let done = lock_of(word).attempt(|| operation.locked(cell, distance));
+                return Some(done.unwrap_or(Err(Refused::Busy)));
             }
-        })
+        };
+        match result {
+            Ok(output) => Some(Ok(output)),
+            Err(Outcome::Different) => Some(Err(Refused::Different)),
+            Err(Outcome::Committed | Outcome::Refused) => None,
+        }
     }
 }
 
 /// The operations of librseq that are no single instruction, for words of 8 bytes.
 #[derive(Clone, Copy)]
-pub(super) struct CompareEqualStore {
-    pub(super) expected: u64,
-    pub(super) new: u64,
+pub(crate) struct CompareEqualStore {
+    pub(crate) expected: u64,
+    pub(crate) new: u64,
 }
 
 impl Operation for CompareEqualStore {
@@ -86,11 +109,11 @@ impl Operation for CompareEqualStore {
 }
 
 #[derive(Clone, Copy)]
-pub(super) struct CompareEqualStoreStore {
-    pub(super) expected: u64,
-    pub(super) other: NonNull<u64>,
-    pub(super) value: u64,
-    pub(super) new: u64,
+pub(crate) struct CompareEqualStoreStore {
+    pub(crate) expected: u64,
+    pub(crate) other: NonNull<u64>,
+    pub(crate) value: u64,
+    pub(crate) new: u64,
 }
 
 impl Operation for CompareEqualStoreStore {
@@ -121,11 +144,11 @@ impl Operation for CompareEqualStoreStore {
 }
 
 #[derive(Clone, Copy)]
-pub(super) struct CompareEqualCompareEqualStore {
-    pub(super) expected: u64,
-    pub(super) other: NonNull<u64>,
-    pub(super) value: u64,
-    pub(super) new: u64,
+pub(crate) struct CompareEqualCompareEqualStore {
+    pub(crate) expected: u64,
+    pub(crate) other: NonNull<u64>,
+    pub(crate) value: u64,
+    pub(crate) new: u64,
 }
 
 impl Operation for CompareEqualCompareEqualStore {
@@ -155,11 +178,11 @@ impl Operation for CompareEqualCompareEqualStore {
 }
 
 #[derive(Clone, Copy)]
-pub(super) struct CompareEqualCopyStore<'a> {
-    pub(super) expected: u64,
-    pub(super) place: NonNull<u8>,
-    pub(super) bytes: &'a [u8],
-    pub(super) new: u64,
+pub(crate) struct CompareEqualCopyStore<'a> {
+    pub(crate) expected: u64,
+    pub(crate) place: NonNull<u8>,
+    pub(crate) bytes: &'a [u8],
+    pub(crate) new: u64,
 }
 
 impl Operation for CompareEqualCopyStore<'_> {
@@ -191,9 +214,9 @@ impl Operation for CompareEqualCopyStore<'_> {
 }
 
 #[derive(Clone, Copy)]
-pub(super) struct CompareNotEqualLoadStore {
-    pub(super) excluded: u64,
-    pub(super) offset: isize,
+pub(crate) struct CompareNotEqualLoadStore {
+    pub(crate) excluded: u64,
+    pub(crate) offset: isize,
 }
 
 impl Operation for CompareNotEqualLoadStore {
@@ -224,8 +247,8 @@ impl Operation for CompareNotEqualLoadStore {
 }
 
 #[derive(Clone, Copy)]
-pub(super) struct AddToPointee {
-    pub(super) value: u64,
+pub(crate) struct AddToPointee {
+    pub(crate) value: u64,
 }
 
 impl Operation for AddToPointee {

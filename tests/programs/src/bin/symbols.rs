@@ -6,7 +6,11 @@
 use core::ffi::{c_int, c_uint, c_void};
 use core::ptr::null_mut;
 
-use vcpu_abi::VcpuAbi;
+use vcpu_abi::{
+    BUSY, DIFFERENT, UPDATE_8, UPDATE_16, UPDATE_32, UPDATE_64, UPDATE_ADD,
+    UPDATE_COMPARE_EXCHANGE, UPDATE_EXCHANGE, UPDATE_LOAD, UPDATE_STORE, UPDATE_XOR, VcpuAbi,
+    VcpuStatistics, VcpuWordsUpdate, WORDS_COMPARE_EQUAL_STORE, WORDS_COMPARE_NOT_EQUAL_LOAD_STORE,
+};
 use vcpu_rt::{env, println, rseq};
 use vcpu_test_programs::PASSED;
 use vcpu_test_programs::arguments::word;
@@ -14,7 +18,7 @@ use vcpu_test_programs::arguments::word;
 vcpu_rt::entry!(main);
 
 mod c {
-    use super::{VcpuAbi, c_int, c_uint, c_void};
+    use super::{VcpuAbi, VcpuStatistics, VcpuWordsUpdate, c_int, c_uint, c_void};
     unsafe extern "C" {
         pub fn _start() -> !;
         pub fn __libc_start_main() -> c_int;
@@ -32,6 +36,16 @@ mod c {
         pub fn vcpu_fence(vcpu: i32) -> c_int;
         pub fn vcpu_thread_register() -> c_int;
         pub fn vcpu_thread_unregister() -> c_int;
+        pub fn vcpu_update_word(word: *mut c_void, update: u32, operand: u64, expected: u64)
+        -> u64;
+        pub fn vcpu_update_pair(words: *mut c_void, expected: *mut u64, desired: *const u64);
+        pub fn vcpu_update_words(word: *mut c_void, update: *mut VcpuWordsUpdate) -> c_int;
+        pub fn vcpu_try_lock(lock: *mut u64) -> c_int;
+        pub fn vcpu_unlock(lock: *mut u64);
+        pub fn vcpu_discard(object: *mut c_void, size: usize, area: u32) -> c_int;
+        pub fn vcpu_statistics(statistics: *mut VcpuStatistics, size: usize) -> c_int;
+        pub fn vcpu_resident(area: u32, bytes: *mut u64) -> c_int;
+        pub fn vcpu_possible_vcpus() -> u32;
         pub fn memcpy(to: *mut u8, from: *const u8, count: usize) -> *mut u8;
         pub fn memmove(to: *mut u8, from: *const u8, count: usize) -> *mut u8;
         pub fn memset(to: *mut u8, byte: c_int, count: usize) -> *mut u8;
@@ -49,10 +63,19 @@ unsafe impl Sync for Address {}
 
 /// The compiler sees both ends of calls to these and would leave nothing of the symbols.
 #[used]
-static KEPT: [Address; 9] = [
+static KEPT: [Address; 18] = [
     Address(c::vcpu_alloc as *const ()),
     Address(c::vcpu_free as *const ()),
     Address(c::vcpu_fence as *const ()),
+    Address(c::vcpu_update_word as *const ()),
+    Address(c::vcpu_update_pair as *const ()),
+    Address(c::vcpu_update_words as *const ()),
+    Address(c::vcpu_try_lock as *const ()),
+    Address(c::vcpu_unlock as *const ()),
+    Address(c::vcpu_discard as *const ()),
+    Address(c::vcpu_statistics as *const ()),
+    Address(c::vcpu_resident as *const ()),
+    Address(c::vcpu_possible_vcpus as *const ()),
     Address(c::memcpy as *const ()),
     Address(c::memmove as *const ()),
     Address(c::memset as *const ()),
@@ -93,6 +116,13 @@ unsafe fn check(symbol: &str) {
             "vcpu_free" => free(),
             "vcpu_fence" => fence(),
             "vcpu_thread_register" | "vcpu_thread_unregister" => registration(),
+            "vcpu_update_word" => update_word(),
+            "vcpu_update_pair" => update_pair(),
+            "vcpu_update_words" => update_words(),
+            "vcpu_try_lock" | "vcpu_unlock" => lock(),
+            "vcpu_discard" | "vcpu_resident" => discard(),
+            "vcpu_statistics" => statistics(),
+            "vcpu_possible_vcpus" => possible_vcpus(),
             "memcpy" | "memmove" | "memset" | "memcmp" | "bcmp" | "strlen" => memory(symbol),
             other => panic!("{other} has no check"),
         }
@@ -210,6 +240,159 @@ unsafe fn registration() {
         assert_eq!((c::vcpu_abi.thread_unregister)(), 0);
         assert!(!rseq::is_registered());
         assert_eq!((c::vcpu_abi.thread_register)(), 0);
+    }
+}
+
+/// An object of so many bytes.
+unsafe fn object(size: usize) -> *mut c_void {
+    let mut object = null_mut::<c_void>();
+    // SAFETY: see `main`.
+    assert_eq!(unsafe { c::vcpu_alloc(size, 16, &raw mut object) }, 0);
+    object
+}
+
+/// The sum of the copies of a word of 8 bytes, which nobody updates.
+unsafe fn sum(word: *mut c_void) -> u64 {
+    // SAFETY: see `main`; inside the object of each area.
+    unsafe {
+        let copy = |area: u32| word.byte_add((area as usize) << c::vcpu_abi.stride_shift);
+        let values = (0..c::vcpu_abi.nr_areas).map(|area| copy(area).cast::<u64>().read());
+        values.fold(0, u64::wrapping_add)
+    }
+}
+
+unsafe fn update_word() {
+    // SAFETY: see `main`. The thread is unregistered, so that all is on one area.
+    unsafe {
+        let word = object(16);
+        let unregistered = c::vcpu_thread_unregister();
+        assert!(unregistered == 0 || c::vcpu_abi.mode == 0);
+        let update = |update, operand| c::vcpu_update_word(word, update, operand, 7);
+        assert_eq!(update(UPDATE_ADD | UPDATE_64, 5), 0);
+        assert_eq!(update(UPDATE_COMPARE_EXCHANGE | UPDATE_64, 9), 5);
+        assert_eq!(update(UPDATE_EXCHANGE | UPDATE_64, 7), 5);
+        assert_eq!(update(UPDATE_COMPARE_EXCHANGE | UPDATE_64, 9), 7);
+        // A narrow update leaves the bytes beside it.
+        update(UPDATE_STORE | UPDATE_64, u64::MAX);
+        assert_eq!(update(UPDATE_ADD | UPDATE_8, 0x101), 0xff);
+        assert_eq!(update(UPDATE_ADD | UPDATE_16, 0x10001), 0xff00);
+        update(UPDATE_XOR | UPDATE_32, 0xffff_ffff);
+        assert_eq!(update(UPDATE_LOAD | UPDATE_64, 0), 0xffff_ffff_0000_00fe);
+        assert_eq!(sum(word), 0xffff_ffff_0000_00fe);
+        assert_eq!((c::vcpu_abi.update_word)(word, UPDATE_64, 0, 0), sum(word));
+    }
+}
+
+unsafe fn update_pair() {
+    // SAFETY: see `main`.
+    unsafe {
+        let pair = object(16);
+        let _unregistered = c::vcpu_thread_unregister();
+        let mut seen = [0, 0];
+        c::vcpu_update_pair(pair, seen.as_mut_ptr(), [1, 2].as_ptr());
+        assert_eq!(seen, [0, 0]);
+        (c::vcpu_abi.update_pair)(pair, seen.as_mut_ptr(), [3, 4].as_ptr());
+        assert_eq!(seen, [1, 2]);
+        assert_eq!((sum(pair), sum(pair.byte_add(8))), (1, 2));
+    }
+}
+
+unsafe fn update_words() {
+    // SAFETY: see `main`.
+    unsafe {
+        let word = object(8);
+        let _unregistered = c::vcpu_thread_unregister();
+        let mut next = 33_u64;
+        let mut update = VcpuWordsUpdate {
+            operation: WORDS_COMPARE_EQUAL_STORE,
+            reserved: 0,
+            expected: 0,
+            other: null_mut(),
+            value: 0,
+            length: 0,
+            desired: (&raw mut next).expose_provenance() as u64,
+        };
+        assert_eq!(c::vcpu_update_words(word, &raw mut update), 0);
+        assert_eq!(c::vcpu_update_words(word, &raw mut update), DIFFERENT);
+        update.operation = WORDS_COMPARE_NOT_EQUAL_LOAD_STORE;
+        let address = core::mem::replace(&mut update.desired, 0);
+        assert_eq!((c::vcpu_abi.update_words)(word, &raw mut update), 0);
+        assert_eq!((update.desired, sum(word)), (address, 33));
+        update.operation = u32::MAX;
+        assert_eq!(c::vcpu_update_words(word, &raw mut update), EINVAL);
+    }
+}
+
+unsafe fn lock() {
+    let mut lock = 0_u64;
+    let place = &raw mut lock;
+    // SAFETY: see `main`.
+    unsafe {
+        assert_eq!(c::vcpu_try_lock(place), 0);
+        assert_ne!(place.read(), 0);
+        assert_eq!(c::vcpu_try_lock(place), BUSY);
+        c::vcpu_unlock(place);
+        assert_eq!((c::vcpu_abi.try_lock)(place), 0);
+        (c::vcpu_abi.unlock)(place);
+        assert_eq!(place.read(), 0);
+        // Another process's, whose thread is not here.
+        place.write(0x7fff_ffff << 32 | 1);
+        assert_eq!(c::vcpu_try_lock(place), 0);
+    }
+}
+
+unsafe fn discard() {
+    const PAGES: usize = 16 * 4096;
+    // SAFETY: see `main`.
+    unsafe {
+        let object = object(PAGES);
+        let last = c::vcpu_abi.nr_vcpus;
+        let copy = object.byte_add((last as usize) << c::vcpu_abi.stride_shift);
+        let resident = || {
+            let mut bytes = 0;
+            assert_eq!(c::vcpu_resident(last, &raw mut bytes), 0);
+            bytes
+        };
+        let before = resident();
+        copy.cast::<[u8; PAGES]>().write([0xff; PAGES]);
+        assert!(resident() >= before + (PAGES as u64 - 4096));
+        assert_eq!(c::vcpu_discard(object, PAGES, last + 1), EINVAL);
+        assert_eq!(c::vcpu_discard(object, 8, last), EINVAL);
+        assert_eq!(c::vcpu_discard(object, PAGES, last), 0);
+        assert!(resident() <= before + 8192);
+        assert_eq!(copy.cast::<[u8; PAGES]>().read(), [0; PAGES]);
+        assert_eq!((c::vcpu_abi.discard)(object, PAGES, last), 0);
+        assert_eq!((c::vcpu_abi.resident)(last + 1, null_mut()), EINVAL);
+    }
+}
+
+unsafe fn statistics() {
+    let mut found = [VcpuStatistics::default(); 2];
+    // SAFETY: see `main`; as many bytes as are told.
+    unsafe {
+        let all = size_of::<VcpuStatistics>();
+        assert_eq!(c::vcpu_statistics(&raw mut found[0], all), 0);
+        object(4096);
+        // A consumer that knows one field less.
+        assert_eq!((c::vcpu_abi.statistics)(&raw mut found[1], all - 8), 0);
+        let [before, after] = found;
+        assert_eq!(before.stride, c::vcpu_abi.stride);
+        assert_eq!(before.nr_areas, c::vcpu_abi.nr_areas.into());
+        assert_eq!(before.pools * before.stride, before.used + before.available);
+        assert_eq!(after.objects, before.objects + 1);
+        assert_eq!(after.used, before.used + 4096);
+        assert_eq!(after.available, 0);
+    }
+}
+
+unsafe fn possible_vcpus() {
+    // SAFETY: see `main`.
+    unsafe {
+        let possible = c::vcpu_possible_vcpus();
+        assert!(possible >= 1 && possible <= c::vcpu_abi.nr_vcpus);
+        assert_eq!((c::vcpu_abi.possible_vcpus)(), possible);
+        let areas = vcpu_rt::vcpu::areas();
+        assert!(areas.eq((0..possible).chain([c::vcpu_abi.nr_vcpus])));
     }
 }
 

@@ -45,14 +45,23 @@ pub fn runs(extent: Extent, optimized: bool) -> Vec<Run> {
     runs
 }
 
+/// The tests without injection points, in the programs that have none.
+pub fn benchmarks() -> Vec<Run> {
+    every_test_of(&["param_test_benchmark", "param_test_mm_cid_benchmark"], "")
+}
+
 fn every_test(injection: &str) -> Vec<Run> {
-    let run = |test: &str, program: &str| Run {
-        program: program.to_owned(),
+    every_test_of(&PROGRAMS, injection)
+}
+
+fn every_test_of(programs: &[&str], injection: &str) -> Vec<Run> {
+    let run = |test: &str, program: &&str| Run {
+        program: (*program).to_owned(),
         arguments: format!("-T {test} {injection}").trim_end().to_owned(),
     };
     TESTS
         .iter()
-        .flat_map(|test| PROGRAMS.map(|program| run(test, program)))
+        .flat_map(|test| programs.iter().map(move |program| run(test, program)))
         .collect()
 }
 

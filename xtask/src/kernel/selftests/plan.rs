@@ -43,7 +43,7 @@ const REGISTER: [&str; 4] = [
     "syscall_errors_test",
 ];
 
-/// Programs that do not belong into each run under emulation and have no arguments to change that.
+/// Programs that do not belong into each run and have no arguments to change that.
 /// In the first two, 200 threads spin on locks whose holders are preempted, for minutes; `param_test`
 /// has the same tests with fewer. The third one fails where a thread waits for 200 ms, which tells
 /// how busy the host is.
@@ -53,6 +53,9 @@ const SELDOM: [&str; 3] = [
     "membarrier_rseq_stress",
 ];
 
+/// run_param_test.sh has six for each processor.
+const HOST_THREADS: u32 = 12;
+
 /// Seconds after which a program is killed.
 const LIMIT: u32 = 600;
 
@@ -60,11 +63,56 @@ const LIMIT: u32 = 600;
 /// The guest has so many processors.
 pub fn plan(programs: &Path, processors: u32, extent: Extent) -> Result<String> {
     let mut plan = String::new();
-    for suite in names(programs)? {
+    // The dynamic programs are for plans with the libraries.
+    let suites = names(programs)?;
+    for suite in suites.into_iter().filter(|suite| suite != super::DYNAMIC) {
         let names = names(&programs.join(&suite))?;
         plan += &suite_plan(&suite, &names, processors, extent);
     }
     Ok(plan)
+}
+
+/// A run on the machine itself.
+pub struct HostRun {
+    /// The file's name.
+    pub program: String,
+    /// Separated by spaces.
+    pub arguments: String,
+    /// Whether the program registers rseq itself.
+    pub registers: bool,
+}
+
+/// The runs of rseq's programs for the machine itself, without those that sleep at each injection
+/// point.
+pub fn host_runs(names: &BTreeSet<String>, extent: Extent) -> Vec<HostRun> {
+    let single = names.iter().filter(|name| {
+        !name.starts_with("param_test") && (extent == Extent::Whole || !SELDOM.contains(&&***name))
+    });
+    let single = single.map(|name| HostRun {
+        program: name.clone(),
+        arguments: String::new(),
+        registers: REGISTER.contains(&name.as_str()),
+    });
+    // 7.3's `param_test` refuses to run where somebody else registered; its benchmarks do not. The running
+    // kernel decides what is optimized, so what `-L` changes is not asked of it.
+    let registers = names.contains("check_optimized");
+    let matrix = matrix::runs(extent, false)
+        .into_iter()
+        .map(|run| (run, registers));
+    let benchmarks = matrix::benchmarks().into_iter().map(|run| (run, false));
+    let matrix = matrix
+        .chain(benchmarks)
+        .filter(|(run, _)| !run.arguments.contains("-s "))
+        .map(|(run, registers)| HostRun {
+            arguments: format!(
+                "{} -r {} -t {HOST_THREADS}",
+                run.arguments,
+                extent.repetitions()
+            ),
+            program: run.program,
+            registers,
+        });
+    single.chain(matrix).collect()
 }
 
 fn suite_plan(suite: &str, names: &BTreeSet<String>, processors: u32, extent: Extent) -> String {

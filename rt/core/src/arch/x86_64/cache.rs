@@ -36,7 +36,7 @@ pub unsafe fn cache_push<const CLASSES: usize>(
     unsafe {
         critical_section!(
             code: [
-                "mov {word:e}, fs:[{id}]",
+                "mov {word:e}, fs:[{rseq} + {id}]",
                 "cmp {word:e}, {bound:e}",
                 "jae {missed}",
                 "shl {word}, cl",
@@ -77,7 +77,7 @@ pub unsafe fn cache_push_gs<const CLASSES: usize>(
     unsafe {
         critical_section!(
             code: [
-                "cmp dword ptr fs:[{id}], {bound:e}",
+                "cmp dword ptr fs:[{rseq} + {id}], {bound:e}",
                 "jae {missed}",
                 "mov {slot}, gs:[{current}]",
                 "cmp {slot}, gs:[{current} + {end}]",
@@ -111,7 +111,7 @@ pub unsafe fn cache_pop(current: NonNull<u64>, access: Access) -> u64 {
     unsafe {
         critical_section!(
             code: [
-                "mov {word:e}, fs:[{id}]",
+                "mov {word:e}, fs:[{rseq} + {id}]",
                 "cmp {word:e}, {bound:e}",
                 "jae 775f",
                 "shl {word}, cl",
@@ -147,7 +147,7 @@ pub unsafe fn cache_pop_gs(current: NonNull<u64>, bound: u32) -> u64 {
     unsafe {
         critical_section!(
             code: [
-                "cmp dword ptr fs:[{id}], {bound:e}",
+                "cmp dword ptr fs:[{rseq} + {id}], {bound:e}",
                 "jae 775f",
                 "mov {slot}, gs:[{current}]",
                 "sub {slot}, 8",
@@ -204,7 +204,7 @@ pub unsafe fn cache_push_batch<const ID: usize, const CLASSES: usize>(
     unsafe {
         critical_section!(
             code: [
-                "mov {index:e}, fs:[{id}]",
+                "mov {index:e}, fs:[{rseq} + {id}]",
                 "cmp {index:e}, {bound:e}",
                 "jae 775f",
                 "shl {index}, cl",
@@ -257,7 +257,7 @@ pub unsafe fn cache_pop_batch<const ID: usize, const CLASSES: usize>(
     unsafe {
         critical_section!(
             code: [
-                "mov {index:e}, fs:[{id}]",
+                "mov {index:e}, fs:[{rseq} + {id}]",
                 "cmp {index:e}, {bound:e}",
                 "jae 775f",
                 "shl {index}, cl",

@@ -25,6 +25,10 @@
 /// (`"jmp {aborted}"`), or to behind the commit (`"jmp 772b"`). Labels 771 to 774 are the frame's;
 /// the caller's own are other numbers. Stable Rust does not have label operands beside outputs.
 ///
+/// `{rseq}` is where struct rseq is: [`MM_CID`](crate::arch::MM_CID) and the like are distances from
+/// there, so that `"mov {t:e}, fs:[{rseq} + {mm_cid}]"` is right in the no_std form, where it is the constant 0, and
+/// in the hosted form, where it is a register. A thread's ids are compared with `Parts::bound`.
+///
 /// What is checked when it is compiled: `commit` is one instruction with a memory operand; no
 /// instruction of the section calls, returns, traps or enters the kernel; nothing touches the
 /// stack (`nostack` is set). The complete rules, with two worked examples:
@@ -45,9 +49,9 @@ macro_rules! critical_section {
         $($operands:tt)*
     ) => {{
         const { $crate::arch::check_section(&[$($code),*], $commit) };
-        ::core::arch::asm!(
+        $crate::section_asm!([
             $($($before,)+)?
-            $crate::set_rseq_cs!("{rseq_cs_scratch}", "{rseq_cs}", "774f"),
+            $crate::set_rseq_cs!("{rseq_cs_scratch}", "{rseq} + {rseq_cs}", "774f"),
             "771:",
             $($code,)*
             $commit,
@@ -73,7 +77,7 @@ macro_rules! critical_section {
             ".long {rseq_signature}",
             "773:",
             $($abort,)+
-            ".popsection",
+            ".popsection",]
             rseq_cs_scratch = out(reg) _,
             rseq_cs = const $crate::arch::RSEQ_CS,
             rseq_signature = const $crate::arch::SIGNATURE,

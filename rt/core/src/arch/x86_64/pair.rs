@@ -101,7 +101,7 @@ unsafe fn in_section<const ID: usize>(
             after: ["mov rbx, r10"],
             code: [
                 "mov rbx, rsi",
-                "mov r8d, fs:[{id}]",
+                "mov r8d, fs:[{rseq} + {id}]",
                 "cmp r8d, r9d",
                 "jae 775f",
                 "shl r8, cl",

@@ -36,7 +36,7 @@ pub unsafe fn stack_push<const ID: usize>(
     unsafe {
         critical_section!(
             code: [
-                "mov {index:e}, fs:[{id}]",
+                "mov {index:e}, fs:[{rseq} + {id}]",
                 "cmp {index:e}, {bound:e}",
                 "jae 775f",
                 "shl {index}, cl",
@@ -82,7 +82,7 @@ pub unsafe fn stack_pop<const ID: usize>(
     unsafe {
         critical_section!(
             code: [
-                "mov {index:e}, fs:[{id}]",
+                "mov {index:e}, fs:[{rseq} + {id}]",
                 "cmp {index:e}, {bound:e}",
                 "jae 775f",
                 "shl {index}, cl",

@@ -83,7 +83,7 @@ macro_rules! change_in_section {
         unsafe {
             critical_section!(
                 code: [
-                    "mov {index:e}, fs:[{id}]",
+                    "mov {index:e}, fs:[{rseq} + {id}]",
                     "cmp {index:e}, {bound:e}",
                     "jae {refused}",
                     "shl {index}, cl",
@@ -115,7 +115,7 @@ macro_rules! fetch_in_section {
         unsafe {
             critical_section!(
                 code: [
-                    "mov {index:e}, fs:[{id}]",
+                    "mov {index:e}, fs:[{rseq} + {id}]",
                     "cmp {index:e}, {bound:e}",
                     "jae 775f",
                     "shl {index}, cl",

@@ -30,7 +30,7 @@ macro_rules! section {
         unsafe {
             critical_section!(
                 code: [
-                    "mov {index:e}, fs:[{id}]",
+                    "mov {index:e}, fs:[{rseq} + {id}]",
                     "cmp {index:e}, {bound:e}",
                     "jae {refused}",
                     "shl {index}, cl",
@@ -213,7 +213,7 @@ pub unsafe fn compare_not_equal_load_store<const ID: usize>(
     unsafe {
         critical_section!(
             code: [
-                "mov {index:e}, fs:[{id}]",
+                "mov {index:e}, fs:[{rseq} + {id}]",
                 "cmp {index:e}, {bound:e}",
                 "jae 775f",
                 "shl {index}, cl",

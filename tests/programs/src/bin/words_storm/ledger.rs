@@ -3,6 +3,9 @@
 //! (and one exclusive or), so they can be compared however the operations interleaved, over any
 //! interval at whose ends nobody is in the middle of one.
 
+use vcpu_rt::Local;
+use vcpu_test_programs::in_c::By;
+
 /// What was done to one subject.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Entry {
@@ -59,9 +62,16 @@ pub struct Caller {
     /// Whether it may try again later where a shared area is busy: a signal handler may have
     /// interrupted the holder of the lock, and must not.
     pub may_wait: bool,
+    /// Whether half of the operations are C's.
+    pub has_c: bool,
 }
 
 impl Caller {
+    /// A word, to be updated in C or in Rust.
+    pub fn by<'a, W>(&mut self, word: &'a Local<W>) -> By<'a, W> {
+        By::new(word, self.has_c && self.next() & 1 != 0)
+    }
+
     /// The next random number (xorshift).
     pub fn next(&mut self) -> u64 {
         self.random ^= self.random << 13;

@@ -3,7 +3,7 @@
 //! `words_storm THREADS TURNS [STORM ...]`, where a storm is `signals` (handlers that do the same, in
 //! every thread), `moves` (threads are moved from processor to processor at any instruction),
 //! `forks` (children that go on with the copies of that instant), `leave` (every eighth thread is
-//! not registered for half of its time).
+//! not registered for half of its time), `c` (every other operation is C's).
 #![no_std]
 #![no_main]
 
@@ -13,7 +13,7 @@ mod own;
 mod several;
 
 use core::ffi::{c_int, c_void};
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use linux_raw_sys::general as nr;
 use vcpu_rt::process::{self, Fork};
@@ -42,11 +42,14 @@ fn subjects() -> impl Iterator<Item = &'static Subject> {
 /// What the handlers did: each word of each entry, and the flips, apart so that they need no lock.
 static HANDLED: [[AtomicU64; 7]; COUNT] = [const { [const { AtomicU64::new(0) }; 7] }; COUNT];
 static SIGNALS: AtomicU64 = AtomicU64::new(0);
+/// Whether C takes part: settled before the threads run.
+static HAS_C: AtomicBool = AtomicBool::new(false);
 
 fn main() -> i32 {
     let storm = |name| (3..).map_while(argument).any(|word| word == name);
     let (threads, turns) = (number(1), number(2));
     let (signals, leave) = (storm("signals"), storm("leave"));
+    HAS_C.store(storm("c"), Ordering::Relaxed);
     numbers::prepare();
     several::prepare();
     own::prepare();
@@ -94,6 +97,7 @@ fn work(index: usize, turns: usize, leaves: bool) -> Ledger {
     let mut caller = Caller {
         random: (index as u64 + 1) << 32 | 1,
         may_wait: true,
+        has_c: HAS_C.load(Ordering::Relaxed),
     };
     for turn in 0..turns {
         if leaves && turn == turns / 2 {
@@ -134,6 +138,7 @@ unsafe extern "C" fn step_one(_: c_int, _: *mut c_void, _: *mut c_void) {
     let mut caller = Caller {
         random: ledger::mix(number + 1) | 1,
         may_wait: false,
+        has_c: HAS_C.load(Ordering::Relaxed),
     };
     let subject = subjects().nth(index).expect("so many");
     (subject.step)(&mut caller, &mut entry);

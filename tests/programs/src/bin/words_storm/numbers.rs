@@ -27,27 +27,30 @@ macro_rules! both_kinds {
 
             fn step(caller: &mut Caller, entry: &mut Entry) {
                 let value = caller.next() as $type;
-                WORDS.at(0).add(value);
+                caller.by(&WORDS.at(0)).add(value);
                 entry.add(0, u64::from(value) << SHIFT);
 
-                let sum = WORDS.at(1).add_return(1);
+                let sum = caller.by(&WORDS.at(1)).add_return(1);
                 entry.add(1, 1 << SHIFT);
                 entry.add(2, if SHIFT <= 32 { u64::from(sum) } else { 0 });
 
-                let before = WORDS.at(2).exchange(value);
+                let before = caller.by(&WORDS.at(2)).exchange(value);
                 entry.add(3, mix(u64::from(value)));
                 entry.sub(3, mix(u64::from(before)));
 
                 let word = WORDS.at(3);
-                let mut seen = word.load();
-                while let Err(other) = word.compare_exchange(seen, seen.wrapping_add(1)) {
+                let mut seen = caller.by(&word).load();
+                while let Err(other) = caller
+                    .by(&word)
+                    .compare_exchange(seen, seen.wrapping_add(1))
+                {
                     seen = other;
                 }
                 entry.add(4, 1 << SHIFT);
 
                 // Never half of a value.
-                WORDS.at(4).store(pattern(value));
-                let loaded = WORDS.at(4).load();
+                caller.by(&WORDS.at(4)).store(pattern(value));
+                let loaded = caller.by(&WORDS.at(4)).load();
                 assert_eq!(loaded, pattern(loaded), "a torn word");
             }
 
@@ -123,21 +126,21 @@ macro_rules! single_alone {
 
             fn step(caller: &mut Caller, entry: &mut Entry) {
                 let value = caller.next() as $type;
-                COUNT.inc();
-                COUNT.inc();
-                COUNT.dec();
-                COUNT.sub(value);
+                caller.by(&COUNT).inc();
+                caller.by(&COUNT).inc();
+                caller.by(&COUNT).dec();
+                caller.by(&COUNT).sub(value);
                 entry.add(0, 1 << SHIFT);
                 entry.sub(0, u64::from(value) << SHIFT);
 
-                FLIPPED.xor(value);
+                caller.by(&FLIPPED).xor(value);
                 entry.flips ^= u64::from(value);
 
                 let unit = NEXT.fetch_add(1, Ordering::Relaxed);
                 let (word, bit) = (unit / $type::BITS as usize, unit % $type::BITS as usize);
                 if word < WORDS {
-                    SET.at(word).or(1 << bit);
-                    CLEARED.at(word).and(!(1 << bit));
+                    caller.by(&SET.at(word)).or(1 << bit);
+                    caller.by(&CLEARED.at(word)).and(!(1 << bit));
                     entry.add(1, 1);
                     entry.add(2, 1);
                 }

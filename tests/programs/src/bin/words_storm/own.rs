@@ -22,7 +22,7 @@ pub const SUBJECTS: [&Subject; 2] = [
 /// Sum 0: records. Those that are still there are whole.
 fn append(caller: &mut Caller, entry: &mut Entry) {
     let value = caller.next();
-    let done = persist(caller, || trace::append(&TRACE, [value, mix(value)]));
+    let done = persist(caller, |_| trace::append(&TRACE, [value, mix(value)]));
     entry.add(0, u64::from(done.is_some()));
 }
 
@@ -47,8 +47,8 @@ fn number_of(node: &Node) -> u64 {
 
 /// Sum 0: the nodes in lists.
 fn take_and_give(caller: &mut Caller, entry: &mut Entry) {
-    if let Some(Some(node)) = persist(caller, || free_list::pop(&LIST))
-        && persist(caller, || free_list::push(&LIST, node)).is_none()
+    if let Some(Some(node)) = persist(caller, |_| free_list::pop(&LIST))
+        && persist(caller, |_| free_list::push(&LIST, node)).is_none()
     {
         entry.sub(0, mix(number_of(node)));
     }

@@ -53,9 +53,12 @@ pub const fn subject(
 
 /// Runs `operation` until it is not refused; `None` where the area is busy and the caller may not
 /// wait.
-pub fn persist<O>(caller: &Caller, mut operation: impl FnMut() -> Result<O, Refused>) -> Option<O> {
+pub fn persist<O>(
+    caller: &mut Caller,
+    mut operation: impl FnMut(&mut Caller) -> Result<O, Refused>,
+) -> Option<O> {
     loop {
-        match operation() {
+        match operation(caller) {
             Ok(output) => return Some(output),
             Err(Refused::Different) => {}
             Err(Refused::Busy) if caller.may_wait => sched_yield(),
@@ -69,17 +72,19 @@ pub fn persist<O>(caller: &Caller, mut operation: impl FnMut() -> Result<O, Refu
 fn array(caller: &mut Caller, entry: &mut Entry) {
     let value = caller.next();
     let pushes = value & 1 == 0;
-    let done = persist(caller, || {
-        let count = COUNT.load();
+    let done = persist(caller, |caller| {
+        let count = caller.by(&COUNT).load();
         if count == 0 || pushes && count < ROOM as u64 {
             let place = ARRAY.at(count as usize);
-            COUNT
+            caller
+                .by(&COUNT)
                 .compare_equal_store_store(count, (&place, value), count + 1)
                 .map(|()| (value, true))
         } else {
             let place = ARRAY.at(count as usize - 1);
-            let top = place.load();
-            COUNT
+            let top = caller.by(&place).load();
+            caller
+                .by(&COUNT)
                 .compare_equal_compare_equal_store(count, (&place, top), count - 1)
                 .map(|()| (top, false))
         }
@@ -118,13 +123,14 @@ fn log(caller: &mut Caller, entry: &mut Entry) {
     let mut record = [0; 16];
     record[..8].copy_from_slice(&value.to_ne_bytes());
     record[8..].copy_from_slice(&mix(value).to_ne_bytes());
-    let done = persist(caller, || {
-        let length = LENGTH.load() as usize;
+    let done = persist(caller, |caller| {
+        let length = caller.by(&LENGTH).load() as usize;
         if length + record.len() > LOG_BYTES {
             return Ok(false);
         }
         let end = (length + record.len()) as u64;
-        LENGTH
+        caller
+            .by(&LENGTH)
             .compare_equal_copy_store(length as u64, (&LOG, length, &record), end)
             .map(|()| true)
     });
@@ -166,7 +172,11 @@ fn list(caller: &mut Caller, entry: &mut Entry) {
     let offset = offset_of!(Node, next) as isize;
     let popped = loop {
         // SAFETY: null, or an element of the static array.
-        match unsafe { HEAD.compare_not_equal_load_store(null_mut(), offset) } {
+        match unsafe {
+            caller
+                .by(&HEAD)
+                .compare_not_equal_load_store(null_mut(), offset)
+        } {
             Ok(node) => break node,
             Err(Refused::Busy) if caller.may_wait => sched_yield(),
             // Empty, or somebody else's turn.
@@ -175,10 +185,10 @@ fn list(caller: &mut Caller, entry: &mut Entry) {
     };
     // SAFETY: as above.
     let node = unsafe { &*popped };
-    let pushed = persist(caller, || {
-        let head = HEAD.load();
+    let pushed = persist(caller, |caller| {
+        let head = caller.by(&HEAD).load();
         node.next.store(head, Ordering::Relaxed);
-        HEAD.compare_equal_store(head, popped)
+        caller.by(&HEAD).compare_equal_store(head, popped)
     });
     if pushed.is_none() {
         entry.sub(0, mix(node.number.load(Ordering::Relaxed)));
@@ -205,7 +215,8 @@ fn measure_list() -> Entry {
 fn pointee(caller: &mut Caller, entry: &mut Entry) {
     let value = caller.next();
     // SAFETY: since `prepare` each copy has the address of the word of its area.
-    if persist(caller, || unsafe { TARGET.add_to_pointee(value) }).is_some() {
+    let add = |caller: &mut Caller| unsafe { caller.by(&TARGET).add_to_pointee(value) };
+    if persist(caller, add).is_some() {
         entry.add(0, value);
     }
 }
@@ -218,9 +229,9 @@ fn measure_pointee() -> Entry {
 
 /// Sum 0: increments by compare_equal_store.
 fn counter(caller: &mut Caller, entry: &mut Entry) {
-    let done = persist(caller, || {
-        let seen = COUNTER.load();
-        COUNTER.compare_equal_store(seen, seen + 1)
+    let done = persist(caller, |caller| {
+        let seen = caller.by(&COUNTER).load();
+        caller.by(&COUNTER).compare_equal_store(seen, seen + 1)
     });
     entry.add(0, u64::from(done.is_some()));
 }
@@ -232,11 +243,12 @@ fn measure_counter() -> Entry {
 }
 
 /// The second half is always three times the first one.
-fn pair(_: &mut Caller, entry: &mut Entry) {
+fn pair(caller: &mut Caller, entry: &mut Entry) {
     let mut seen = PAIR.load();
     loop {
         assert_eq!(seen[1], seen[0] * 3, "the halves are out of step");
-        match PAIR.compare_exchange(seen, [seen[0] + 1, seen[1] + 3]) {
+        let next = [seen[0] + 1, seen[1] + 3];
+        match caller.by(&PAIR).compare_exchange(seen, next) {
             Ok(_) => break,
             Err(other) => seen = other,
         }
@@ -258,7 +270,10 @@ fn measure_pair() -> Entry {
 fn pointers(caller: &mut Caller, entry: &mut Entry) {
     let address = caller.next();
     let pointer = with_exposed_provenance_mut(address as usize);
-    let before = [POINTER.exchange(pointer), SECTION_POINTER.exchange(pointer)];
+    let before = [
+        caller.by(&POINTER).exchange(pointer),
+        caller.by(&SECTION_POINTER).exchange(pointer),
+    ];
     for (index, before) in before.into_iter().enumerate() {
         entry.add(index, mix(address));
         entry.sub(index, mix(before.to_raw()));

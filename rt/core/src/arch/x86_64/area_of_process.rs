@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Struct rseq where the process has it, at a distance from `%fs` that is found at load; and what the
+//! runtime keeps in each thread of a process of a C library. See `docs/hosted.md`.
+
+use core::arch::{asm, global_asm};
+use core::cell::UnsafeCell;
+use core::mem::offset_of;
+use core::ptr;
+
+use static_assertions::const_assert_eq;
+use vcpu_abi::{RSEQ_V2_ALIGN, Rseq};
+
+/// `rseq_cs` of the calling thread's struct rseq, as a distance from `{rseq}`.
+pub const RSEQ_CS: usize = Rseq::RSEQ_CS_OFFSET;
+/// `mm_cid`, likewise.
+pub const MM_CID: usize = Rseq::MM_CID_OFFSET;
+/// `cpu_id`, likewise.
+pub const CPU_ID: usize = Rseq::CPU_ID_OFFSET;
+/// Bytes of [`ThreadWords::rseq`].
+pub const AREA_BYTES: usize = size_of::<Rseq>();
+/// Their alignment.
+pub const AREA_ALIGN: usize = RSEQ_V2_ALIGN;
+/// What the table's features say of the distance: nothing.
+pub const OFFSET_FEATURE: u64 = 0;
+
+/// What the runtime has in each thread. Its image is below.
+#[repr(C, align(64))]
+pub struct ThreadWords {
+    /// The area of a process whose threads the runtime registers.
+    pub rseq: Rseq,
+    /// [`UNKNOWN`], or [`KNOWN`] once the thread is known to be registered.
+    pub registered: i32,
+    /// One of `crate::thread`'s states.
+    pub state: u32,
+}
+
+/// `registered` in the image: no id is below any bound.
+pub const UNKNOWN: i32 = i32::MIN;
+/// `registered` of a thread that is registered: bounds are as they are.
+pub const KNOWN: i32 = i32::MAX;
+
+const_assert_eq!(align_of::<ThreadWords>(), AREA_ALIGN);
+const_assert_eq!(offset_of!(ThreadWords, rseq), 0);
+
+// Initial-exec thread-local storage, which stable Rust cannot declare. Global for the crates into
+// which the accesses are inlined, hidden for all others.
+global_asm!(
+    ".pushsection .tdata.vcpu_rt, \"awT\", @progbits",
+    ".balign {align}",
+    ".globl __vcpu_rt_thread",
+    ".hidden __vcpu_rt_thread",
+    ".type __vcpu_rt_thread, @object",
+    ".size __vcpu_rt_thread, {size}",
+    "__vcpu_rt_thread:",
+    ".zero {cpu_id}",
+    ".long -1",
+    ".zero {mm_cid} - {cpu_id} - 4",
+    ".long -1",
+    ".zero {registered} - {mm_cid} - 4",
+    ".long {unknown}",
+    ".zero {size} - {registered} - 4",
+    ".popsection",
+    align = const AREA_ALIGN,
+    size = const size_of::<ThreadWords>(),
+    cpu_id = const Rseq::CPU_ID_OFFSET,
+    mm_cid = const Rseq::MM_CID_OFFSET,
+    registered = const offset_of!(ThreadWords, registered),
+    unknown = const UNKNOWN,
+);
+
+/// The distance of struct rseq from `%fs` in this process. Written by the start alone.
+pub(crate) struct OffsetCell(UnsafeCell<isize>);
+
+// SAFETY: written while nobody else uses the runtime, then only read.
+unsafe impl Sync for OffsetCell {}
+
+pub(crate) static OFFSET: OffsetCell = OffsetCell(UnsafeCell::new(0));
+
+/// Makes it what [`rseq_offset`] gives.
+///
+/// # Safety
+/// Called by the start, before there is any object, while nobody else uses the runtime.
+pub(crate) unsafe fn set_rseq_offset(offset: isize) {
+    // SAFETY: by the caller's word.
+    unsafe { *OFFSET.0.get() = offset };
+}
+
+/// The `asm!` of a critical section: its templates, and behind them its operands.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! section_asm {
+    ([$($templates:tt)*] $($operands:tt)*) => {
+        ::core::arch::asm!($($templates)* rseq = in(reg) $crate::arch::rseq_offset(), $($operands)*)
+    };
+}
+
+/// The distance of struct rseq from `%fs`.
+#[inline(always)]
+pub fn rseq_offset() -> isize {
+    let offset;
+    // SAFETY: one load. The word is written before there is any object, and only who has an object
+    // asks, so that `pure` and `nomem` tell no lie that shows. No stack, no flags.
+    unsafe {
+        asm!(
+            "mov {offset}, qword ptr [rip + {word}]",
+            offset = out(reg) offset,
+            word = sym OFFSET,
+            options(pure, nomem, nostack, preserves_flags),
+        );
+    }
+    offset
+}
+
+/// The distance of [`ThreadWords`] from `%fs`. In an executable the linker makes it a constant.
+#[inline(always)]
+pub fn words_offset() -> isize {
+    let offset;
+    // SAFETY: one load from the GOT, which never changes. No stack; linkers may make the load an
+    // addition, which changes flags.
+    unsafe {
+        asm!(
+            "mov {offset}, qword ptr [rip + __vcpu_rt_thread@GOTTPOFF]",
+            offset = out(reg) offset,
+            options(pure, nomem, nostack),
+        );
+    }
+    offset
+}
+
+/// The distance from `%fs` of an i32 that is not negative while the thread is registered.
+#[inline(always)]
+pub fn registered_offset() -> isize {
+    words_offset() + offset_of!(ThreadWords, registered) as isize
+}
+
+/// What an id must be below in the calling thread: the process's bound, or 0 while nobody knows
+/// that the thread is registered.
+#[inline(always)]
+pub fn bound_here(bound: u32) -> u32 {
+    let here;
+    // SAFETY: one load from this thread's words. Not `pure`: the slow path changes them. No stack.
+    unsafe {
+        asm!(
+            "and {here:e}, dword ptr fs:[{words} + {registered}]",
+            here = inout(reg) bound => here,
+            words = in(reg) words_offset(),
+            registered = const offset_of!(ThreadWords, registered),
+            options(nostack, readonly),
+        );
+    }
+    here
+}
+
+/// Reads the 32-bit field at `OFFSET` of the calling thread's struct rseq, in one instruction.
+///
+/// # Safety
+/// The start is over.
+#[inline(always)]
+pub unsafe fn rseq_field<const OFFSET: usize>() -> u32 {
+    let value;
+    // SAFETY: inside the thread's static TLS or thread block, in every thread of the process. Not `pure`:
+    // the kernel changes the field. One load, no stack, no flags.
+    unsafe {
+        asm!(
+            "mov {value:e}, fs:[{rseq} + {offset}]",
+            value = out(reg) value,
+            rseq = in(reg) rseq_offset(),
+            offset = const OFFSET,
+            options(nostack, readonly, preserves_flags),
+        );
+    }
+    value
+}
+
+/// The calling thread's words.
+#[inline]
+pub fn words() -> *mut ThreadWords {
+    ptr::with_exposed_provenance_mut(super::thread_pointer().wrapping_add_signed(words_offset()))
+}
+
+/// The calling thread's struct rseq, which may be the C library's.
+#[inline]
+pub fn area() -> *mut Rseq {
+    ptr::with_exposed_provenance_mut(super::thread_pointer().wrapping_add_signed(rseq_offset()))
+}

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Whose registration: what is tried, in which order. The table is in `docs/hosted.md`.
+#![forbid(unsafe_code)]
+
+use vcpu_core::tunables::RseqChoice;
+
+/// One way to come to a registration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// Use the C library's.
+    Adopt,
+    /// Register every thread.
+    Own,
+    /// The same, after the C library's registration was undone.
+    TakeOver,
+}
+
+/// What there is.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Situation {
+    /// The main thread is registered, where `__rseq_offset` says.
+    pub is_active: bool,
+    /// Others find our own area by `__rseq_offset`.
+    pub is_announced: bool,
+    /// Nobody has used the C library's registration yet, and nobody will find it.
+    pub may_take_over: bool,
+    /// No code of the program has run yet, and no other thread.
+    pub is_starting: bool,
+}
+
+/// The ways to try, one after the other.
+pub fn ways(choice: RseqChoice, situation: Situation) -> &'static [Way] {
+    match (choice, situation.is_active) {
+        (RseqChoice::Off, _) => &[],
+        (RseqChoice::Adopt, false) => &[],
+        (RseqChoice::Auto | RseqChoice::Adopt, true) => &[Way::Adopt],
+        (RseqChoice::Auto, false) if !situation.is_announced => &[],
+        (RseqChoice::Auto | RseqChoice::Own, false) => &[Way::Own],
+        (RseqChoice::Own, true) if situation.may_take_over => &[Way::TakeOver, Way::Adopt],
+        (RseqChoice::Own, true) => &[Way::Adopt],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(choice: RseqChoice, active: bool, announced: bool, take: bool) -> &'static [Way] {
+        ways(
+            choice,
+            Situation {
+                is_active: active,
+                is_announced: announced,
+                may_take_over: take,
+                is_starting: false,
+            },
+        )
+    }
+
+    #[test]
+    fn an_owner_that_nobody_finds_is_asked_for_by_name() {
+        assert_eq!(of(RseqChoice::Auto, false, false, false), []);
+        assert_eq!(of(RseqChoice::Auto, false, true, false), [Way::Own]);
+        assert_eq!(of(RseqChoice::Own, false, false, false), [Way::Own]);
+    }
+
+    #[test]
+    fn an_active_registration_is_taken_over_by_request_only() {
+        for take in [false, true] {
+            assert_eq!(of(RseqChoice::Auto, true, true, take), [Way::Adopt]);
+            assert_eq!(of(RseqChoice::Adopt, true, true, take), [Way::Adopt]);
+        }
+        let both = [Way::TakeOver, Way::Adopt];
+        assert_eq!(of(RseqChoice::Own, true, true, true), both);
+        assert_eq!(of(RseqChoice::Own, true, true, false), [Way::Adopt]);
+    }
+
+    #[test]
+    fn off_and_nothing_to_adopt() {
+        assert_eq!(of(RseqChoice::Off, true, true, true), []);
+        assert_eq!(of(RseqChoice::Adopt, false, true, true), []);
+    }
+}

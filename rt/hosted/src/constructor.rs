@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What runs at load, before `main`.
+
+use crate::choice::Situation;
+use crate::environment::Environment;
+use crate::start::{self, Theirs};
+use crate::{symbols, thread};
+
+/// In every object that has this crate in it: the C library calls it once.
+#[used]
+#[unsafe(link_section = ".init_array")]
+static CONSTRUCTOR: extern "C" fn() = construct;
+
+extern "C" fn construct() {
+    if !start::is_started() {
+        start_late();
+    }
+    thread::enter_first();
+}
+
+/// Where no resolver ran: on musl, in programs that are linked with the archive, in Rust programs.
+fn start_late() {
+    let is_announced = symbols::announces();
+    let theirs = if is_announced {
+        None
+    } else {
+        Theirs::as_everybody_finds()
+    };
+    let situation = Situation {
+        is_announced,
+        ..Situation::default()
+    };
+    // SAFETY: a constructor runs once, and who uses the runtime before it finds that it is absent.
+    unsafe {
+        let rseq = start::start(&Environment::of_libc(), theirs, situation);
+        symbols::fill_later(rseq);
+    }
+}

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What is used of the C library, glibc or musl: no more than this.
+
+use core::ffi::{c_char, c_int, c_uint, c_ulong, c_void};
+
+/// `pthread_key_t`, the same in both.
+pub type Key = c_uint;
+
+/// `struct dl_phdr_info` up to the fields that both have (dl_iterate_phdr(3)).
+#[repr(C)]
+pub struct ObjectInfo {
+    /// What is added to the addresses of its program headers.
+    pub base: usize,
+    /// Its path.
+    pub name: *const c_char,
+    /// Its program headers.
+    pub program_headers: *const linux_raw_sys::elf_uapi::Elf64_Phdr,
+    /// How many there are.
+    pub program_header_count: u16,
+}
+
+/// Called for each loaded object; another answer than 0 ends the walk.
+pub type EachObject = extern "C" fn(*const ObjectInfo, usize, *mut c_void) -> c_int;
+
+/// `RTLD_NEXT`: behind the calling object in the order of lookups.
+pub const RTLD_NEXT: *mut c_void = core::ptr::without_provenance_mut(usize::MAX);
+
+unsafe extern "C" {
+    /// environ(7).
+    pub static environ: *mut *mut c_char;
+    /// getauxval(3).
+    pub fn getauxval(kind: c_ulong) -> c_ulong;
+    /// pthread_key_create(3).
+    pub fn pthread_key_create(key: *mut Key, destructor: extern "C" fn(*mut c_void)) -> c_int;
+    /// pthread_key_delete(3).
+    pub fn pthread_key_delete(key: Key) -> c_int;
+    /// pthread_setspecific(3).
+    pub fn pthread_setspecific(key: Key, value: *const c_void) -> c_int;
+    /// abort(3).
+    pub fn abort() -> !;
+    /// dlsym(3).
+    pub fn dlsym(object: *mut c_void, name: *const c_char) -> *mut c_void;
+    /// dl_iterate_phdr(3).
+    pub fn dl_iterate_phdr(each: EachObject, data: *mut c_void) -> c_int;
+}
+
+/// The address of a symbol that may be missing, as everybody in the process finds it; 0 where it is. With
+/// `hidden`: of this object alone. With `ours`: one that is not missing.
+#[macro_export]
+macro_rules! address_if_there {
+    ($name:literal) => {
+        $crate::address_if_there!(@ $name, concat!(".weak ", $name))
+    };
+    ($name:literal, hidden) => {
+        $crate::address_if_there!(@ $name, concat!(".weak ", $name, "\n.hidden ", $name))
+    };
+    ($name:literal, ours) => {
+        $crate::address_if_there!(@ $name, "")
+    };
+    (@ $name:literal, $binding:expr) => {{
+        let address: usize;
+        // SAFETY: an address from the GOT, which does not change; 0 for what is weak and missing. No
+        // stack or flags.
+        unsafe {
+            ::core::arch::asm!(
+                $binding,
+                concat!("mov {address}, [rip + ", $name, "@GOTPCREL]"),
+                address = out(reg) address,
+                options(pure, nomem, nostack, preserves_flags),
+            );
+        }
+        address
+    }};
+}
