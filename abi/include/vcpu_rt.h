@@ -526,6 +526,12 @@ int vcpu_free(void *object, size_t size) VCPU_IMPORT;
 int vcpu_fence(int32_t vcpu) VCPU_IMPORT;
 int vcpu_thread_register(void) VCPU_IMPORT;
 int vcpu_thread_unregister(void) VCPU_IMPORT;
+/*
+ * Of libvcpu_rt alone, where the mode is off unless it is asked for: switches the GS mode on, before the first
+ * object and the first thread. 0, or a negative errno: -EBUSY, it is too late, or GS has another owner; -EINVAL, the
+ * kernel lacks it; -EPERM, -ENOSYS, a filter; -EOPNOTSUPP, no mm_cid; -ENOMEM, no areas.
+ */
+int vcpu_request_gs_mode(void) VCPU_IMPORT;
 uint64_t vcpu_update_word(void *word, uint32_t update, uint64_t operand,
 			  uint64_t expected) VCPU_IMPORT;
 void vcpu_update_pair(void *words, uint64_t *expected, const uint64_t *desired) VCPU_IMPORT;

@@ -62,6 +62,17 @@ static void check(struct borrower *borrower, const char *when)
 		       base >= TASK_SIZE_MAX ? ", not in the user half" : "");
 }
 
+static unsigned int any_online_cpu(void)
+{
+	unsigned int cpu;
+
+	/* Each CPU keeps the one that it chose last. */
+	preempt_disable();
+	cpu = cpumask_any_distribute(cpu_online_mask);
+	preempt_enable();
+	return cpu;
+}
+
 /* Ways to leave the CPU and come back, perhaps on another one. */
 static void leave_cpu(unsigned int round)
 {
@@ -70,8 +81,7 @@ static void leave_cpu(unsigned int round)
 	else if (round % 3 == 1)
 		schedule();
 	else
-		set_cpus_allowed_ptr(current,
-				     cpumask_of(cpumask_any_distribute(cpu_online_mask)));
+		set_cpus_allowed_ptr(current, cpumask_of(any_online_cpu()));
 }
 
 static int read_argument(struct mm_struct *mm, u8 *byte)

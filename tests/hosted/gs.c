@@ -11,12 +11,6 @@
 #include <pthread.h>
 #include <string.h>
 
-#ifdef VCPU_ABI_REQUIRED
-int vcpu_request_gs_mode(void);
-#else
-int vcpu_request_gs_mode(void) __attribute__((__weak__));
-#endif
-
 static const uint64_t ROUNDS = 100000;
 static const struct vcpu_abi *abi;
 static uint64_t *word;

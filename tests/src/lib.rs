@@ -12,6 +12,7 @@ pub mod header;
 pub mod hosted;
 pub mod huge_pages;
 pub mod initramfs;
+pub mod old_glibc;
 pub mod old_kernel;
 pub mod programs;
 pub mod run;

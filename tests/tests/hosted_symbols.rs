@@ -13,6 +13,7 @@ use vcpu_tests::case::{self, Case};
 use vcpu_tests::confine;
 use vcpu_tests::header::{self, run};
 use vcpu_tests::hosted::{self, Form, WITHOUT_LIBC, compiler, directory, source};
+use vcpu_tests::old_glibc;
 use vcpu_tests::programs::{PASSED, target_directory};
 use vcpu_tests::run::{Outcome, Run};
 
@@ -387,13 +388,10 @@ fn read(path: &Path) -> Result<Vec<u8>, String> {
     fs::read(path).map_err(|error| format!("{}: {error}", path.display()))
 }
 
-/// A glibc without `__rseq_*`, as before 2.35: copies of ld.so and libc in which they have other names of
-/// the same hash. The registration is ours then, when glibc's is off.
+/// A glibc without `__rseq_*`, as before 2.35. The registration is ours then, when glibc's is off.
 fn hidden_symbols() -> Result<(), String> {
     let own = directory()?.join("old");
-    fs::create_dir_all(&own).map_err(|error| error.to_string())?;
-    let loader = hide("/lib64/ld-linux-x86-64.so.2", &own)?;
-    hide("/lib/x86_64-linux-gnu/libc.so.6", &own)?;
+    let loader = old_glibc::make(&own)?;
     let program = Form::Preload.program("table")?;
     let run = Run::new(loader)
         .args(["--library-path", &own.display().to_string(), "--preload"])
@@ -410,26 +408,4 @@ fn hidden_symbols() -> Result<(), String> {
     assert_eq!(outcome.number("registered"), 1);
     assert_eq!(outcome.number("__rseq_size"), outcome.number("rseq_size"));
     Ok(())
-}
-
-/// `t` and `H` for `s` and `i` leave the hash of DT_GNU_HASH as it is: 33 * 's' + 'i'.
-fn hide(path: &str, directory: &Path) -> Result<PathBuf, String> {
-    let mut bytes = read(Path::new(path))?;
-    let (name, other) = (b"\0__rseq_size\0", b"\0__rseq_tHze\0");
-    let places: Vec<usize> = bytes
-        .windows(name.len())
-        .enumerate()
-        .filter_map(|(place, window)| (window == name).then_some(place))
-        .collect();
-    if places.is_empty() {
-        return Err(format!("{path} has no __rseq_size"));
-    }
-    for place in places {
-        bytes[place..place + name.len()].copy_from_slice(other);
-    }
-    let file = Path::new(path).file_name().expect("a file");
-    let copy = directory.join(file);
-    fs::write(&copy, bytes).map_err(|error| error.to_string())?;
-    run(Command::new("chmod").arg("755").arg(&copy))?;
-    Ok(copy)
 }

@@ -13,7 +13,7 @@ use vcpu_abi::Rseq;
 use vcpu_core::arch::{self, ThreadWords, UNKNOWN};
 use vcpu_core::process::found;
 use vcpu_core::thread::VFORK_CHILD;
-use vcpu_rt_hosted::{libc, start};
+use vcpu_rt_hosted::libc;
 
 use crate::starts::{self, Start};
 
@@ -113,21 +113,32 @@ unsafe extern "C" fn thrd_create(thread: *mut c_void, code: Start, argument: *mu
     }
 }
 
-/// sched_getcpu(3).
-#[unsafe(no_mangle)]
-extern "C" fn sched_getcpu() -> c_int {
-    if start::is_started() {
-        // SAFETY: the start is over.
-        let cpu = unsafe { arch::rseq_field::<{ Rseq::CPU_ID_OFFSET }>() }.cast_signed();
-        if cpu >= 0 {
-            return cpu;
-        }
-    }
-    ask_for_cpu()
-}
+// sched_getcpu(3), as short as glibc's but for the offset, which is 0 before the start. Negative: the thread is not
+// registered.
+global_asm!(
+    ".pushsection .text.sched_getcpu, \"ax\", @progbits",
+    ".balign 16",
+    ".globl sched_getcpu",
+    ".type sched_getcpu, @function",
+    "sched_getcpu:",
+    ".cfi_startproc",
+    "mov rax, qword ptr [rip + {offset}]",
+    "test rax, rax",
+    "jz {ask}",
+    "mov eax, fs:[rax + {cpu_id}]",
+    "test eax, eax",
+    "js {ask}",
+    "ret",
+    ".cfi_endproc",
+    ".size sched_getcpu, . - sched_getcpu",
+    ".popsection",
+    offset = sym arch::OFFSET,
+    cpu_id = const Rseq::CPU_ID_OFFSET,
+    ask = sym ask_for_cpu,
+);
 
 #[cold]
-fn ask_for_cpu() -> c_int {
+extern "C" fn ask_for_cpu() -> c_int {
     static NEXT: Next = Next::new(c"sched_getcpu");
     let next = NEXT.get();
     if next.is_null() {

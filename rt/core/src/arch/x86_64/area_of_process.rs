@@ -68,13 +68,17 @@ global_asm!(
     unknown = const UNKNOWN,
 );
 
-/// The distance of struct rseq from `%fs` in this process. Written by the start alone.
-pub(crate) struct OffsetCell(UnsafeCell<isize>);
+/// The distance of struct rseq from `%fs` in this process, 0 before the start. Written by the start alone.
+#[doc(hidden)]
+#[repr(transparent)]
+pub struct OffsetCell(UnsafeCell<isize>);
 
 // SAFETY: written while nobody else uses the runtime, then only read.
 unsafe impl Sync for OffsetCell {}
 
-pub(crate) static OFFSET: OffsetCell = OffsetCell(UnsafeCell::new(0));
+/// For assembly in other crates.
+#[doc(hidden)]
+pub static OFFSET: OffsetCell = OffsetCell(UnsafeCell::new(0));
 
 /// Makes it what [`rseq_offset`] gives.
 ///
