@@ -211,11 +211,11 @@ impl Operation for CompareEqualCopyStore<'_> {
         if cell.load(Ordering::Acquire) != self.expected {
             return Err(Refused::Different);
         }
-        let mut place = distance;
-        for &byte in self.bytes {
+        let mut at = 0;
+        while let Some(&byte) = self.bytes.get(at) {
             // SAFETY: inside the same area's copy of the buffer. Volatile, since others may read it.
-            unsafe { self.place.byte_add(place).write_volatile(byte) };
-            place += 1;
+            unsafe { self.place.byte_add(distance + at).write_volatile(byte) };
+            at += 1;
         }
         exchange(cell, self.expected, self.new)
     }
