@@ -16,18 +16,22 @@ use crate::rseq::Registration;
 use crate::topology::{self, Affinity};
 use crate::tunables::{RseqChoice, Tunables};
 
-/// How the main thread's registration ended.
+/// How the main thread's registration ended. In a process that the runtime starts there is no C library to
+/// share with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RseqState {
     /// Not tried: VCPU_RT_RSEQ=off, or the runtime has not started.
     Off,
     /// There is none to adopt, and none of our own that others would find.
+    #[cfg(vcpu_rt_hosted)]
     Absent,
     /// Registered, by the runtime.
     Registered,
     /// Registered by the C library, whose registration is used.
+    #[cfg(vcpu_rt_hosted)]
     Adopted,
     /// Registered by the runtime, in place of the C library's registration.
+    #[cfg(vcpu_rt_hosted)]
     TakenOver,
     /// The kernel refused, see [`Registration::register`].
     Refused(Errno),
@@ -37,7 +41,12 @@ impl RseqState {
     /// Whether the main thread is registered.
     #[inline]
     pub fn is_registered(self) -> bool {
-        matches!(self, Self::Registered | Self::Adopted | Self::TakenOver)
+        match self {
+            Self::Registered => true,
+            #[cfg(vcpu_rt_hosted)]
+            Self::Adopted | Self::TakenOver => true,
+            _ => false,
+        }
     }
 }
 
@@ -128,10 +137,12 @@ pub unsafe fn start(auxv: &Auxv, tunables: &Tunables, area: *mut Rseq) {
 /// Called once, while nobody else uses the runtime.
 #[inline(always)]
 pub unsafe fn settle(registration: Registration, rseq: RseqState, fsgsbase: bool) {
-    let mode = match rseq {
-        RseqState::Off | RseqState::Absent | RseqState::Refused(_) => Mode::Shared,
-        _ if registration.feature_size >= RSEQ_FEATURE_SIZE_MM_CID => Mode::RseqMmCid,
-        _ => Mode::RseqCpuId,
+    let mode = if !rseq.is_registered() {
+        Mode::Shared
+    } else if registration.feature_size >= RSEQ_FEATURE_SIZE_MM_CID {
+        Mode::RseqMmCid
+    } else {
+        Mode::RseqCpuId
     };
     // SAFETY: one thread, and no reference from `found` lives across a start.
     let found = unsafe { &mut *FOUND.0.get() };
@@ -248,9 +259,12 @@ impl Found {
     pub fn describe(&self, line: &mut Line) {
         let (rseq, refused) = match self.rseq {
             RseqState::Off => ("off", None),
+            #[cfg(vcpu_rt_hosted)]
             RseqState::Absent => ("absent", None),
             RseqState::Registered => ("registered", None),
+            #[cfg(vcpu_rt_hosted)]
             RseqState::Adopted => ("adopted", None),
+            #[cfg(vcpu_rt_hosted)]
             RseqState::TakenOver => ("taken over", None),
             RseqState::Refused(errno) => ("refused", Some(errno)),
         };
