@@ -20,7 +20,7 @@ use vcpu_abi::{
 #[doc(hidden)]
 pub use vcpu_abi::{VcpuStatistics, VcpuWordsUpdate};
 
-use crate::access::{TryLock, Way, run_otherwise};
+use crate::access::{Access, TryLock, Way, run_otherwise};
 use crate::arch::{self, Raw};
 use crate::process;
 use crate::section::Refused;
@@ -42,63 +42,51 @@ pub unsafe extern "C" fn update_word(
     expected: u64,
 ) -> u64 {
     let (operation, width) = (update & 0xff, update & !0xff);
-    let operands = (operand, expected);
     // SAFETY: by the caller's word. Narrow words take the lowest bits, as C converts.
     unsafe {
         match width {
-            UPDATE_8 => otherwise(word, operation, operands, |value| value as u8),
-            UPDATE_16 => otherwise(word, operation, operands, |value| value as u16),
-            UPDATE_32 => otherwise(word, operation, operands, |value| value as u32),
-            _ => otherwise(word, operation, operands, |value| value),
+            UPDATE_8 => otherwise(word, operation, operand as u8, expected as u8).into(),
+            UPDATE_16 => otherwise(word, operation, operand as u16, expected as u16).into(),
+            UPDATE_32 => otherwise(word, operation, operand as u32, expected as u32).into(),
+            _ => otherwise(word, operation, operand, expected),
         }
     }
 }
 
-/// Every operation by a load and a compare_exchange: this is in each program, and seldom run. Between the
-/// two the thread may move to another vCPU, whose word then has the value that was seen, or the attempt
-/// failed.
-///
 /// # Safety
 /// As for [`update_word`].
-unsafe fn otherwise<R: Raw + Into<u64>>(
-    word: *mut c_void,
-    operation: u32,
-    (operand, expected): (u64, u64),
-    narrow: fn(u64) -> R,
-) -> u64 {
-    let expected = narrow(expected).into();
+unsafe fn otherwise<R: Raw>(word: *mut c_void, operation: u32, operand: R, expected: R) -> R {
     // SAFETY: by the caller's word, not null and a word; no way is refused for ever.
     unsafe {
         let word = NonNull::new_unchecked(word.cast::<R>());
         run_otherwise(word, |way, word, access| {
-            loop {
-                let seen = R::load(way, word, access)?;
-                let Some(new) = updated(operation, seen.into(), operand, expected) else {
-                    return Some(seen.into());
-                };
-                let found = R::compare_exchange(way, word, seen, narrow(new), access)?;
-                if found == seen {
-                    return Some(seen.into());
-                }
-                // Somebody else was first. Sections are attempts of which there are so many.
-                if way != Way::Locked {
-                    return None;
-                }
-            }
+            attempt(operation, way, word, (operand, expected), access)
         })
     }
 }
 
-/// What an operation makes of a value; `None`: nothing is stored.
-fn updated(operation: u32, seen: u64, operand: u64, expected: u64) -> Option<u64> {
-    match operation {
-        UPDATE_STORE | UPDATE_EXCHANGE => Some(operand),
-        UPDATE_ADD => Some(seen.wrapping_add(operand)),
-        UPDATE_AND => Some(seen & operand),
-        UPDATE_OR => Some(seen | operand),
-        UPDATE_XOR => Some(seen ^ operand),
-        UPDATE_COMPARE_EXCHANGE if seen == expected => Some(operand),
-        _ => None,
+/// # Safety
+/// As for [`Raw`].
+unsafe fn attempt<R: Raw>(
+    operation: u32,
+    way: Way,
+    word: NonNull<R>,
+    (operand, expected): (R, R),
+    access: Access,
+) -> Option<R> {
+    let unknown = |()| operand;
+    // SAFETY: by the caller's word.
+    unsafe {
+        match operation {
+            UPDATE_STORE => R::store(way, word, operand, access).map(unknown),
+            UPDATE_ADD => R::fetch_add(way, word, operand, access),
+            UPDATE_AND => R::and(way, word, operand, access).map(unknown),
+            UPDATE_OR => R::or(way, word, operand, access).map(unknown),
+            UPDATE_XOR => R::xor(way, word, operand, access).map(unknown),
+            UPDATE_EXCHANGE => R::exchange(way, word, operand, access),
+            UPDATE_COMPARE_EXCHANGE => R::compare_exchange(way, word, expected, operand, access),
+            _ => R::load(way, word, access),
+        }
     }
 }
 
