@@ -29,7 +29,7 @@ const FUNCTIONS: [Row; 23] = [
     ("declared_store", Some((6, 3)), (16, 5), Some((17, 4))),
     ("declared_or", Some((6, 3)), (16, 5), Some((17, 4))),
     ("declared_add_return", Some((7, 3)), (19, 5), Some((18, 4))),
-    ("declared_exchange", Some((8, 4)), (19, 6), Some((18, 4))),
+    ("declared_exchange", Some((8, 4)), (20, 6), Some((18, 4))),
     (
         "declared_compare_exchange",
         Some((12, 3)),
@@ -47,13 +47,13 @@ const FUNCTIONS: [Row; 23] = [
     (
         "pair_compare_exchange",
         Some((35, 7)),
-        (48, 9),
+        (47, 9),
         Some((46, 8)),
     ),
     ("counter_inc", Some((6, 3)), (16, 5), Some((16, 4))),
     ("histogram_record", Some((18, 3)), (28, 5), Some((28, 4))),
-    ("cache_push", Some((23, 8)), (24, 8), None),
-    ("cache_pop", Some((25, 9)), (27, 9), None),
+    ("cache_push", Some((20, 8)), (25, 8), None),
+    ("cache_pop", Some((23, 9)), (28, 9), None),
     ("stack_push", None, (20, 8), None),
     ("stack_pop", None, (27, 10), None),
 ];
@@ -101,8 +101,8 @@ const LOOPS_OF_C: [Row; 2] = [
 /// One round of a loop on an allocated object, whose address and mode stay in registers: the update,
 /// and the two instructions that count rounds.
 const LOOPS: [Row; 2] = [
-    ("loop_inc", Some((3, 1)), (10, 3), Some((3, 1))),
-    ("loop_section_add", None, (10, 3), None),
+    ("loop_inc", Some((3, 1)), (8, 3), Some((3, 1))),
+    ("loop_section_add", None, (9, 3), None),
 ];
 
 fn main() {

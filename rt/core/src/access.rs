@@ -21,13 +21,13 @@ pub(crate) const ATTEMPTS: u32 = 64;
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct Access {
-    /// The binary logarithm of the stride in the lowest bits, of which the processor's shifts take
-    /// six; [`Self::SHARED`] with what goes with it; [`Self::GS`].
-    shift: u32,
     /// What an mm_cid must be below: `nr_vcpus` in the modes that go by it, else 0, so that every
     /// one is out of range, also where a kernel fills it although the mode goes by cpu_id: two
-    /// indices for one word would lose updates.
+    /// indices for one word would lose updates. In the GS mode [`Self::GS`] besides.
     bound: u32,
+    /// The stride, at most 2^30, whose lowest twelve bits are zero; or [`Self::SHARED`] with what goes with
+    /// it.
+    area: u32,
 }
 
 /// Written by [`Access::settle`] alone, then read by [`Access::current`]. In .data although it is
@@ -56,27 +56,30 @@ pub enum Way {
 }
 
 impl Access {
-    /// The sign bit of the shift: the kernel loads the GS base.
-    const GS: u32 = 1 << 31;
+    /// The kernel loads the GS base. A flag in the bound: "not registered" and "not valid now", which are at
+    /// least 2^31, are above it all the same, and in this mode the kernel gives no id for which there is no area
+    /// (docs/decisions/0006).
+    const GS: u32 = 1 << 30;
     /// Updates are locked, on an area that is chosen by the thread among so many as the bits from
-    /// [`Self::AREAS`] on say.
-    const SHARED: u32 = 1 << 30;
+    /// [`Self::AREAS`] on say. The lowest six bits are the binary logarithm of the stride.
+    const SHARED: u32 = 1 << 7;
     const AREAS: u32 = 8;
 
     /// Before the start. Every operation is refused its fast path.
-    pub(crate) const NONE: Self = Self { shift: 0, bound: 0 };
+    pub(crate) const NONE: Self = Self { bound: 0, area: 0 };
 
     /// In this process, once it has areas.
     pub(crate) fn of(found: &Found) -> Self {
-        let shift = found.reservation.stride.trailing_zeros();
-        let (flags, bound) = match found.mode {
-            Mode::Gs => (Self::GS, found.nr_vcpus),
-            Mode::RseqMmCid => (0, found.nr_vcpus),
-            Mode::RseqCpuId => (0, 0),
-            Mode::Shared => (Self::SHARED | found.affinity.allowed << Self::AREAS, 0),
+        let (bound, area) = match found.mode {
+            Mode::Gs => (found.nr_vcpus | Self::GS, found.stride()),
+            Mode::RseqMmCid => (found.nr_vcpus, found.stride()),
+            Mode::RseqCpuId => (0, found.stride()),
+            Mode::Shared => {
+                let areas = found.affinity.allowed << Self::AREAS;
+                (0, Self::SHARED | areas | found.stride().trailing_zeros())
+            }
         };
-        let shift = shift | flags;
-        Self { shift, bound }
+        Self { bound, area }
     }
 
     /// Makes it what [`current`](Self::current) gives.
@@ -94,21 +97,21 @@ impl Access {
     pub(crate) fn current() -> Self {
         let bits = arch::access_bits();
         Self {
-            shift: bits as u32,
-            bound: (bits >> 32) as u32,
+            bound: bits as u32,
+            area: (bits >> 32) as u32,
         }
     }
 
     /// Whether the kernel loads the GS base.
     #[inline(always)]
     pub fn is_gs(self) -> bool {
-        self.shift & Self::GS != 0
+        self.bound & Self::GS != 0
     }
 
     /// Whether every update is locked.
     #[inline(always)]
     fn is_shared(self) -> bool {
-        self.shift & Self::SHARED != 0
+        self.area & Self::SHARED != 0
     }
 
     /// The distance in bytes of this thread's area from the first one, where updates are locked.
@@ -116,31 +119,38 @@ impl Access {
     /// ids below that count are areas that sums visit.
     #[inline(always)]
     fn shared_offset(self) -> usize {
-        let areas = (self.shift & !Self::SHARED) >> Self::AREAS;
+        let areas = self.area >> Self::AREAS;
         // Fibonacci hashing of the page number, scaled to the number of areas.
         let page = (arch::constant_thread_pointer() >> 12) as u32;
         let hash = u64::from(page.wrapping_mul(0x9e37_79b9));
         let area = (hash * u64::from(areas)) >> 32;
-        (area as usize) << (self.shift & 63)
+        (area as usize) << (self.area & 63)
     }
 
-    /// The binary logarithm of the stride, in the lowest six bits: what `shl` by `%cl` takes.
+    /// The stride, where updates are not locked.
     #[inline(always)]
-    pub fn shift(self) -> u32 {
-        self.shift
+    pub fn stride(self) -> u64 {
+        u64::from(self.area)
     }
 
-    /// What an id must be below in this thread, at this time.
+    /// What an id must be below in this thread, at this time; in the GS mode any bound that tells ids from what
+    /// is none.
     #[inline(always)]
     pub fn bound(self) -> u32 {
         arch::bound_here(self.bound)
     }
 
+    /// What an id must be below in this thread, at this time.
+    #[inline(always)]
+    pub fn exact_bound(self) -> u32 {
+        self.bound() & !Self::GS
+    }
+
     /// For sections by cpu_id.
     fn by_cpu_id(found: &Found) -> Self {
         Self {
-            shift: found.reservation.stride.trailing_zeros(),
             bound: found.nr_vcpus,
+            area: found.stride(),
         }
     }
 }

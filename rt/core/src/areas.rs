@@ -11,11 +11,9 @@
 #[cfg_attr(feature = "test-hooks", path = "areas/bound_of_a_test.rs")]
 mod bound;
 mod clear;
-#[cfg_attr(not(vcpu_rt_hosted), path = "areas/first_mapping/at_start.rs")]
-#[cfg_attr(vcpu_rt_hosted, path = "areas/first_mapping/later.rs")]
-mod first_mapping;
 mod grow;
 mod layout;
+mod mapping;
 mod pool;
 mod reservation;
 mod statistics;
@@ -28,8 +26,10 @@ use rustix::mm::{Advice, madvise};
 
 use self::clear::{PAGES_WORTH_A_CALL, Pagemap, clear};
 use self::layout::{PAGE, UNIT};
+#[doc(hidden)]
+pub use self::mapping::{map, map_where_nothing_is_locked};
 use self::pool::{Pool, Units};
-pub use self::reservation::{Reservation, describe, start};
+pub use self::reservation::{Reservation, describe, start, start_with};
 pub(crate) use self::reservation::{START, keep};
 pub use self::statistics::{Statistics, resident, statistics};
 use crate::process::{self, Found};

@@ -9,15 +9,15 @@ use crate::object::Local;
 use crate::process;
 use crate::section::{Refused, lock_of};
 
-/// Where the copies of an object are. That of this thread is at `first + (mm_cid << shift)`, for the
+/// Where the copies of an object are. That of this thread is at `first + mm_cid * stride`, for the
 /// mm_cid that a section reads, if it is below `bound`; if not, this thread has none, and the
 /// section leaves without an effect.
 #[derive(Debug)]
 pub struct Parts<T> {
     /// vCPU 0's copy.
     pub first: NonNull<T>,
-    /// The binary logarithm of the stride, for `shl` by `%cl`.
-    pub shift: u8,
+    /// The distance in bytes from one vCPU's copy to the next one's.
+    pub stride: u64,
     /// What an mm_cid must be below. 0 in the modes that do not go by it.
     pub bound: u32,
 }
@@ -38,9 +38,8 @@ impl<T> Local<T> {
         let access = self.access();
         Parts {
             first: self.first(),
-            // The lowest bits: the others are not the shift.
-            shift: access.shift() as u8 & 63,
-            bound: access.bound(),
+            stride: access.stride(),
+            bound: access.exact_bound(),
         }
     }
 

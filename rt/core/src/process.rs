@@ -210,6 +210,12 @@ impl Found {
         &self.reservation
     }
 
+    /// The stride, at most 2^30 ([`crate::tunables`]), for code that has an object.
+    #[inline(always)]
+    pub(crate) fn stride(&self) -> u32 {
+        self.reservation.stride as u32
+    }
+
     /// What came of the GS mode.
     pub fn gs(&self) -> GsMode {
         areas::keep();

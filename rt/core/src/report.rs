@@ -11,6 +11,8 @@ use rustix::io::Errno;
 use crate::tunables::Complaint;
 
 /// Set where the process is somebody else's, who asked for no lines.
+// In .data although it is zero, beside what else the start writes.
+#[unsafe(link_section = ".data.vcpu_rt")]
 static QUIET: AtomicBool = AtomicBool::new(false);
 
 /// From now on no line is printed.

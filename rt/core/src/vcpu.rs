@@ -22,12 +22,12 @@ pub fn id() -> Option<u32> {
         (Way::CpuId, access) => below(
             // SAFETY: as above.
             unsafe { arch::rseq_field::<{ Rseq::CPU_ID_OFFSET }>() },
-            access.bound(),
+            access.exact_bound(),
         ),
         // SAFETY: as above.
         (_, access) => below(
             unsafe { arch::rseq_field::<{ Rseq::MM_CID_OFFSET }>() },
-            access.bound(),
+            access.exact_bound(),
         ),
     }
 }

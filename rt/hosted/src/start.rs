@@ -162,6 +162,8 @@ fn register(
     (Registration::from_auxv(auxv), state, offset)
 }
 
+// In .data although it is zero, beside what else the start writes.
+#[unsafe(link_section = ".data.vcpu_rt")]
 static STARTED: AtomicBool = AtomicBool::new(false);
 
 /// Whether [`start`] has run.
@@ -202,11 +204,17 @@ pub unsafe fn start(
     if tunables.gs == GsChoice::Auto {
         tunables.gs = GsChoice::Off;
     }
+    // Later memory may be locked.
+    let map = if situation.is_starting {
+        areas::map_where_nothing_is_locked
+    } else {
+        areas::map
+    };
     let (registration, state, offset) = register(&tunables, auxv, theirs, situation);
     // SAFETY: by the caller's word.
     unsafe {
         process::settle_hosted(registration, state, offset, auxv.fsgsbase);
-        areas::start(&tunables, 0);
+        areas::start_with(&tunables, 0, map);
     }
     if tunables.debug {
         describe(found());

@@ -67,7 +67,7 @@ fn pop_once(list: Parts<Head>) -> Option<u64> {
                 "mov {head:e}, fs:[{mm_cid}]",
                 "cmp {head:e}, {bound:e}",
                 "jae 2f",
-                "shl {head}, cl",
+                "imul {head}, {stride}",
                 "add {head}, {first}",
                 "mov {new}, [{head}]",
                 "mov {address}, {new}",
@@ -88,7 +88,7 @@ fn pop_once(list: Parts<Head>) -> Option<u64> {
             mm_cid = const MM_CID,
             first = in(reg) list.first.as_ptr(),
             bound = in(reg) list.bound,
-            in("cl") list.shift,
+            stride = in(reg) list.stride,
         )
     }
     (end == 0).then_some(address)

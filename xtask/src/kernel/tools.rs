@@ -22,10 +22,11 @@ const BUILD: [Tool; 9] = [
     ("perl", "perl"),
 ];
 
-/// Headers, by their full path.
-const HEADERS: [Tool; 2] = [
+/// Headers, by their full path: of the kernel's tools, and of its selftests (clone3).
+const HEADERS: [Tool; 3] = [
     ("/usr/include/gelf.h", "libelf-dev"),
     ("/usr/include/openssl/opensslv.h", "libssl-dev"),
+    ("/usr/include/sys/capability.h", "libcap-dev"),
 ];
 
 /// The emulator.

@@ -30,6 +30,8 @@ mod cache;
 mod critical_section;
 #[path = "x86_64/pair.rs"]
 mod pair;
+#[path = "x86_64/section_on_copies.rs"]
+mod section_on_copies;
 #[path = "x86_64/stack.rs"]
 mod stack;
 #[path = "x86_64/update.rs"]

@@ -6,12 +6,10 @@ use core::ptr;
 use core::sync::atomic::AtomicU64;
 
 use rustix::io::Errno;
-use rustix::mm::{
-    Advice, MapFlags, MprotectFlags, MremapFlags, ProtFlags, madvise, mmap_anonymous, mprotect,
-    mremap, munlock, munmap,
-};
+use rustix::mm::munmap;
 
-use crate::areas::layout::{Layout, PAGE};
+use crate::areas::layout::Layout;
+use crate::areas::mapping::map;
 use crate::areas::pool::Pool;
 use crate::list;
 use crate::process::Found;
@@ -61,7 +59,7 @@ impl Iterator for Pools {
         if self.next == 0 {
             return None;
         }
-        // SAFETY: the start or `map` mapped it, by this layout, for ever.
+        // SAFETY: the start or `grow` mapped it, by this layout, for ever.
         let pool = unsafe { Pool::at(self.next, self.layout)? };
         self.next = if self.first {
             self.newest
@@ -88,38 +86,4 @@ pub fn grow(layout: Layout, newest: usize) -> Result<(), Errno> {
             unsafe { munmap(ptr::with_exposed_provenance_mut(place), layout.bytes()) };
     }
     Ok(())
-}
-
-/// Maps `bytes` of zeroes that take no memory until they are touched, whatever holds for new
-/// mappings.
-///
-/// After mlockall(MCL_FUTURE) the kernel fills every new mapping at once and counts it against
-/// RLIMIT_MEMLOCK. Both go by the mapping's own flags where one *grows*: so it is one page, without
-/// access, of which nothing can be filled; munlock takes the flag off; then it grows. Only then it
-/// becomes writable, which fills what is locked, and is what overcommit mode 2 counts.
-/// Without huge pages, of which the first touched byte of each area would take one.
-pub fn map(bytes: usize) -> Result<usize, Errno> {
-    let flags = MapFlags::PRIVATE | MapFlags::NORESERVE;
-    let writable = MprotectFlags::READ | MprotectFlags::WRITE;
-    // SAFETY: a new mapping where the kernel likes: it replaces nothing. The calls that follow
-    // are about it alone.
-    unsafe {
-        let page = mmap_anonymous(ptr::null_mut(), PAGE, ProtFlags::empty(), flags)?;
-        let grown =
-            munlock(page, PAGE).and_then(|()| mremap(page, PAGE, bytes, MremapFlags::MAYMOVE));
-        let place = match grown {
-            Ok(place) => place,
-            Err(errno) => {
-                let _it_was_mapped = munmap(page, PAGE);
-                return Err(errno);
-            }
-        };
-        // EINVAL: a kernel without huge pages.
-        let _no_huge_pages = madvise(place, bytes, Advice::LinuxNoHugepage);
-        if let Err(errno) = mprotect(place, bytes, writable) {
-            let _it_was_mapped = munmap(place, bytes);
-            return Err(errno);
-        }
-        Ok(place.expose_provenance())
-    }
 }

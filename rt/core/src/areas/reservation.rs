@@ -3,14 +3,18 @@
 
 use rustix::io::Errno;
 
+use crate::areas::bound;
 use crate::areas::layout::Layout;
-use crate::areas::{bound, first_mapping};
+use crate::areas::mapping::map_where_nothing_is_locked;
 use crate::declared;
 use crate::gs_mode::{self, GsMode};
 use crate::hook::Hook;
 use crate::process;
 use crate::report::Line;
 use crate::tunables::{self, GsChoice, Tunables};
+
+/// Maps so many bytes and gives their address.
+type Map = fn(usize) -> Result<usize, Errno>;
 
 /// What was reserved at start.
 #[derive(Clone, Copy, Debug)]
@@ -67,6 +71,16 @@ pub(crate) fn keep() {
 /// Called after [`process::start`], while the process has one thread, and no reference from
 /// [`process::found`] is in use.
 pub unsafe fn start(tunables: &Tunables, declared_minimum: u64) {
+    // SAFETY: by the caller's word.
+    unsafe { start_with(tunables, declared_minimum, map_where_nothing_is_locked) }
+}
+
+/// As [`start`], in a process that may be older: `map` maps the first pool.
+///
+/// # Safety
+/// As for [`start`].
+#[inline(always)]
+pub unsafe fn start_with(tunables: &Tunables, declared_minimum: u64, map: Map) {
     if !process::found().reservation.is_none() {
         return;
     }
@@ -78,7 +92,7 @@ pub unsafe fn start(tunables: &Tunables, declared_minimum: u64) {
     let stride = tunables::stride(tunables.stride, declared_minimum);
     let minimum = tunables::stride(Some(0), declared_minimum);
     let (affinity, covers_all) = bound::of_this_process();
-    let reservation = reserve(affinity.mask_bits, stride, minimum);
+    let reservation = reserve(affinity.mask_bits, stride, minimum, map);
     let gs = match tunables.gs {
         GsChoice::Off => GsMode::Off,
         _ if reservation.refused.is_some() => GsMode::Off,
@@ -137,14 +151,14 @@ fn tell_of_smaller_stride(reservation: &Reservation) {
 
 /// Reserves the areas of `nr_vcpus` vCPUs and the last one. A refused reservation (RLIMIT_AS,
 /// overcommit mode 2) is tried again with half the stride, down to `minimum`.
-fn reserve(nr_vcpus: u32, asked: u64, minimum: u64) -> Reservation {
+fn reserve(nr_vcpus: u32, asked: u64, minimum: u64, map: Map) -> Reservation {
     let mut stride = asked;
     loop {
         let layout = Layout {
             nr_areas: nr_vcpus as usize + 1,
             stride: stride as usize,
         };
-        match first_mapping::map(layout.bytes()) {
+        match map(layout.bytes()) {
             Ok(place) => {
                 return Reservation {
                     place,

@@ -44,13 +44,14 @@ extern "C" fn resolve() -> usize {
         return 0;
     }
     let program = Program::current();
-    let is_starting = program::is_starting();
     let comes_first = program.as_ref().is_some_and(Program::shows_ours);
+    // What is loaded later comes behind ld.so. Libc's memory is not touched where that tells.
+    let is_starting = comes_first || program::is_starting();
     let their_symbols = program.and_then(|program| TheirSymbols::of(program.loader()));
     let situation = Situation {
         is_active: false,
         is_announced: comes_first || their_symbols.is_some(),
-        may_take_over: comes_first && is_starting,
+        may_take_over: comes_first,
         is_starting,
     };
     let theirs = their_symbols.as_ref().and_then(TheirSymbols::read);

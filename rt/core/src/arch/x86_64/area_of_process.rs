@@ -76,8 +76,9 @@ pub struct OffsetCell(UnsafeCell<isize>);
 // SAFETY: written while nobody else uses the runtime, then only read.
 unsafe impl Sync for OffsetCell {}
 
-/// For assembly in other crates.
+/// For assembly in other crates. In .data although it is zero, beside what else the start writes.
 #[doc(hidden)]
+#[unsafe(link_section = ".data.vcpu_rt")]
 pub static OFFSET: OffsetCell = OffsetCell(UnsafeCell::new(0));
 
 /// Makes it what [`rseq_offset`] gives.

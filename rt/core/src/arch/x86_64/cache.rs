@@ -16,6 +16,7 @@
 use core::ptr::NonNull;
 
 use super::MM_CID;
+use super::section_on_copies::section_on_copies;
 use crate::access::Access;
 use crate::critical_section;
 
@@ -34,28 +35,22 @@ pub unsafe fn cache_push<const CLASSES: usize>(
     // SAFETY: memory is touched at rseq_cs, at the copy's words and, below `end`, at its array. The
     // slot behind the last item belongs to nobody until the commit.
     unsafe {
-        critical_section!(
+        section_on_copies!(
+            MM_CID, access, refused: "{missed}",
             code: [
-                "mov {word:e}, fs:[{rseq} + {id}]",
-                "cmp {word:e}, {bound:e}",
-                "jae {missed}",
-                "shl {word}, cl",
-                "mov {slot}, [{current} + {word}]",
-                "cmp {slot}, [{current} + {word} + {end}]",
+                "mov {slot}, [{current} + {index}]",
+                "cmp {slot}, [{current} + {index} + {end}]",
                 "jae {missed}",
                 "mov [{slot}], {item}",
                 "add {slot}, 8",
             ],
-            commit: "mov [{current} + {word}], {slot}",
+            commit: "mov [{current} + {index}], {slot}",
             abort: ["jmp {missed}"],
-            word = out(reg) _,
+            index = out(reg) _,
             slot = out(reg) _,
-            id = const MM_CID,
             end = const 8 * CLASSES,
             current = in(reg) current.as_ptr(),
             item = in(reg) item,
-            bound = in(reg) access.bound(),
-            in("ecx") access.shift(),
             missed = label { return false },
         )
     }
@@ -109,28 +104,22 @@ pub unsafe fn cache_pop(current: NonNull<u64>, access: Access) -> u64 {
     // SAFETY: as for `cache_push`. `current` is 0, where the class is fresh, or behind a slot: the
     // one beneath the first is null for ever, and those with the sign bit are no items.
     unsafe {
-        critical_section!(
+        section_on_copies!(
+            MM_CID, access, refused: "775f",
             code: [
-                "mov {word:e}, fs:[{rseq} + {id}]",
-                "cmp {word:e}, {bound:e}",
-                "jae 775f",
-                "shl {word}, cl",
-                "mov {slot}, [{current} + {word}]",
+                "mov {slot}, [{current} + {index}]",
                 "sub {slot}, 8",
                 "jb 775f",
                 "mov {item}, [{slot}]",
                 "test {item}, {item}",
                 "jle 775f",
             ],
-            commit: "mov [{current} + {word}], {slot}",
+            commit: "mov [{current} + {index}], {slot}",
             abort: ["775:", "xor {item:e}, {item:e}", "jmp 772b"],
-            word = out(reg) _,
+            index = out(reg) _,
             slot = out(reg) _,
             item = out(reg) item,
-            id = const MM_CID,
             current = in(reg) current.as_ptr(),
-            bound = in(reg) access.bound(),
-            in("ecx") access.shift(),
         )
     }
     item
@@ -202,12 +191,9 @@ pub unsafe fn cache_push_batch<const ID: usize, const CLASSES: usize>(
     let (moved, index): (usize, usize);
     // SAFETY: as for `cache_push`; what is behind the last item belongs to nobody until the commit.
     unsafe {
-        critical_section!(
+        section_on_copies!(
+            ID, access, refused: "775f",
             code: [
-                "mov {index:e}, fs:[{rseq} + {id}]",
-                "cmp {index:e}, {bound:e}",
-                "jae 775f",
-                "shl {index}, cl",
                 "mov {slot}, [{current} + {index}]",
                 "mov {moved}, [{current} + {index} + {end}]",
                 "sub {moved}, {slot}",
@@ -229,13 +215,10 @@ pub unsafe fn cache_push_batch<const ID: usize, const CLASSES: usize>(
             slot = out(reg) _,
             left = out(reg) _,
             item = out(reg) _,
-            id = const ID,
             end = const 8 * CLASSES,
             current = in(reg) current.as_ptr(),
             items = in(reg) items.cast::<u64>(),
             bytes = in(reg) 8 * items.len(),
-            bound = in(reg) access.bound(),
-            in("ecx") access.shift(),
         )
     }
     Moved::new(moved, index)
@@ -255,12 +238,9 @@ pub unsafe fn cache_pop_batch<const ID: usize, const CLASSES: usize>(
     let (moved, index): (usize, usize);
     // SAFETY: as for `cache_push`; between `begin` and `current` there are items.
     unsafe {
-        critical_section!(
+        section_on_copies!(
+            ID, access, refused: "775f",
             code: [
-                "mov {index:e}, fs:[{rseq} + {id}]",
-                "cmp {index:e}, {bound:e}",
-                "jae 775f",
-                "shl {index}, cl",
                 "mov {slot}, [{current} + {index}]",
                 "mov {moved}, {slot}",
                 "sub {moved}, [{current} + {index} + {begin}]",
@@ -282,13 +262,10 @@ pub unsafe fn cache_pop_batch<const ID: usize, const CLASSES: usize>(
             slot = out(reg) _,
             left = out(reg) _,
             item = out(reg) _,
-            id = const ID,
             begin = const 16 * CLASSES,
             current = in(reg) current.as_ptr(),
             items = in(reg) items.cast::<u64>(),
             bytes = in(reg) 8 * items.len(),
-            bound = in(reg) access.bound(),
-            in("ecx") access.shift(),
         )
     }
     Moved::new(moved, index)

@@ -93,7 +93,7 @@ unsafe fn in_section<const ID: usize>(
     let refused: u32;
     // SAFETY: memory is touched at the copy, by the caller's word, and at rseq_cs. rbx, which no operand
     // may name but any `reg` may be (the scratch register is one), is changed behind the last use of
-    // those, and restored behind the section, where every way out comes along. rcx is the shift at
+    // those, and restored behind the section, where every way out comes along. rcx is the stride at
     // first, and then the upper new word.
     unsafe {
         critical_section!(
@@ -104,7 +104,7 @@ unsafe fn in_section<const ID: usize>(
                 "mov r8d, fs:[{rseq} + {id}]",
                 "cmp r8d, r9d",
                 "jae 775f",
-                "shl r8, cl",
+                "imul r8, rcx",
                 "mov rcx, r11",
             ],
             commit: "cmpxchg16b [rdi + r8]",
@@ -116,7 +116,7 @@ unsafe fn in_section<const ID: usize>(
             in("r11") new[1],
             out("r8") _,
             out("r10") _,
-            inout("rcx") u64::from(access.shift()) => _,
+            inout("rcx") access.stride() => _,
             inout("rax") old[0] => low,
             inout("rdx") old[1] => high,
             inout("r12") 0_u32 => refused,

@@ -4,8 +4,8 @@
 
 use core::ptr::NonNull;
 
+use super::section_on_copies::section_on_copies;
 use crate::access::Access;
-use crate::critical_section;
 
 /// How one try of a section ended, when it did not commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,12 +34,9 @@ pub unsafe fn stack_push<const ID: usize>(
     // SAFETY: memory is touched at rseq_cs, at the copy, and at the link, which nobody else reads
     // until the commit.
     unsafe {
-        critical_section!(
+        section_on_copies!(
+            ID, access, refused: "775f",
             code: [
-                "mov {index:e}, fs:[{rseq} + {id}]",
-                "cmp {index:e}, {bound:e}",
-                "jae 775f",
-                "shl {index}, cl",
                 "cmp qword ptr [{head} + {index} + 8], 0",
                 "jne 776f",
                 "mov {next}, [{head} + {index}]",
@@ -50,12 +47,9 @@ pub unsafe fn stack_push<const ID: usize>(
             index = out(reg) index,
             next = out(reg) _,
             end = inout(reg) 0_u32 => end,
-            id = const ID,
             head = in(reg) head.as_ptr(),
             node = in(reg) node,
             link = in(reg) link,
-            bound = in(reg) access.bound(),
-            in("ecx") access.shift(),
         )
     };
     match end {
@@ -80,12 +74,9 @@ pub unsafe fn stack_pop<const ID: usize>(
     let end: u32;
     // SAFETY: as for `stack_push`.
     unsafe {
-        critical_section!(
+        section_on_copies!(
+            ID, access, refused: "775f",
             code: [
-                "mov {index:e}, fs:[{rseq} + {id}]",
-                "cmp {index:e}, {bound:e}",
-                "jae 775f",
-                "shl {index}, cl",
                 "cmp qword ptr [{head} + {index} + 8], 0",
                 "jne 776f",
                 "mov {node}, [{head} + {index}]",
@@ -99,11 +90,8 @@ pub unsafe fn stack_pop<const ID: usize>(
             next = out(reg) _,
             node = out(reg) node,
             end = inout(reg) 0_u32 => end,
-            id = const ID,
             head = in(reg) head.as_ptr(),
             link = in(reg) link,
-            bound = in(reg) access.bound(),
-            in("ecx") access.shift(),
         )
     };
     match (end, node) {

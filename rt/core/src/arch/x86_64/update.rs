@@ -5,9 +5,9 @@
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
 
+use super::section_on_copies::section_on_copies;
 use super::{CPU_ID, MM_CID};
 use crate::access::{Access, Way};
-use crate::critical_section;
 
 /// An unsigned integer as wide as a word.
 ///
@@ -73,29 +73,44 @@ pub trait Raw: Copy + Eq {
     ) -> Option<Self>;
 }
 
+/// One update by `$way`: `$gs` by one `%gs:` instruction; `$section` by a section, in which `ID` is the id's
+/// distance; `$locked` by a locked instruction. The parameters stand as the section takes them.
+macro_rules! by_way {
+    (
+        $way:ident, ($($parameter:ident: $type:ty),*) -> $output:ty,
+        gs: $gs:expr, section: $section:expr, locked: $locked:expr
+    ) => {{
+        /// # Safety
+        /// See [`Raw`].
+        #[inline(always)]
+        unsafe fn in_section<const ID: usize>($($parameter: $type),*) -> Option<$output> {
+            $section
+        }
+        match $way {
+            Way::Gs => Some($gs),
+            // SAFETY: by the caller's word.
+            Way::MmCid => unsafe { in_section::<MM_CID>($($parameter),*) },
+            // SAFETY: by the caller's word.
+            Way::CpuId => unsafe { in_section::<CPU_ID>($($parameter),*) },
+            Way::Locked => Some($locked),
+        }
+    }};
+}
+
 /// A section with no output: `$commit` with the copy's address and the operand `value`.
 macro_rules! change_in_section {
-    ($id:expr, $commit:expr, $class:ident, $word:ident, $value:ident, $access:ident) => {{
+    ($commit:expr, $class:ident, $word:ident, $value:ident, $access:ident) => {{
         // SAFETY: memory is touched at the copy, by the caller's word, and at rseq_cs of this thread's
-        // block. Only the commit changes anything. One comparison tests registration and range: an
-        // unregistered block holds all ones in both ids, and after a failed execve Linux 7.3 shows
-        // mm_cid = 0x80000000 until the next switch.
+        // block. Only the commit changes anything.
         unsafe {
-            critical_section!(
-                code: [
-                    "mov {index:e}, fs:[{rseq} + {id}]",
-                    "cmp {index:e}, {bound:e}",
-                    "jae {refused}",
-                    "shl {index}, cl",
-                ],
+            section_on_copies!(
+                ID, $access, refused: "{refused}",
+                code: [],
                 commit: $commit,
                 abort: ["jmp {refused}"],
                 index = out(reg) _,
-                id = const $id,
                 word = in(reg) $word.as_ptr(),
                 value = in($class) $value,
-                bound = in(reg) $access.bound(),
-                in("cl") $access.shift() as u8,
                 refused = label { return None },
             )
         }
@@ -107,27 +122,18 @@ macro_rules! change_in_section {
 /// `$code` and `$commit` have the copy's address and the caller's operands.
 macro_rules! fetch_in_section {
     (
-        $id:expr, [$($code:expr),*], $commit:expr, $word:ident, $access:ident, $result:ident,
-        $($operands:tt)*
+        [$($code:expr),*], $commit:expr, $word:ident, $access:ident, $result:ident, $($operands:tt)*
     ) => {{
         let refused: u32;
         // SAFETY: as for a section without output.
         unsafe {
-            critical_section!(
-                code: [
-                    "mov {index:e}, fs:[{rseq} + {id}]",
-                    "cmp {index:e}, {bound:e}",
-                    "jae 775f",
-                    "shl {index}, cl",
-                    $($code),*
-                ],
+            section_on_copies!(
+                ID, $access, refused: "775f",
+                code: [$($code),*],
                 commit: $commit,
                 abort: ["775:", "mov {refused:e}, 1", "jmp 772b"],
                 index = out(reg) _,
-                id = const $id,
                 word = in(reg) $word.as_ptr(),
-                bound = in(reg) $access.bound(),
-                in("cl") $access.shift() as u8,
                 refused = inout(reg) 0_u32 => refused,
                 $($operands)*
             )
@@ -152,52 +158,36 @@ macro_rules! by_gs {
     };
 }
 
+/// The word of an area whose words are changed by locked instructions only.
+macro_rules! shared {
+    ($atomic:ty, $word:ident) => {
+        // SAFETY: the caller's word.
+        unsafe { <$atomic>::from_ptr($word.as_ptr()) }
+    };
+}
+
 macro_rules! change {
     (
-        $name:ident, $instruction:literal, $atomic:ty, |$cell:ident, $operand:ident| $locked:expr,
+        $name:ident, $instruction:literal, $raw:ty, $atomic:ty, |$cell:ident, $operand:ident| $locked:expr,
         $size:literal, $class:ident, $modifier:literal
     ) => {
         #[inline(always)]
-        unsafe fn $name(
-            way: Way,
-            word: NonNull<Self>,
-            value: Self,
-            access: Access,
-        ) -> Option<()> {
-            match way {
-                Way::Gs => {
-                    by_gs!(
-                        concat!($instruction, " ", $size, " ptr gs:[{word}], {value", $modifier, "}");
-                        word, value = in($class) value,
-                    );
-                    Some(())
-                }
-                Way::MmCid => {
-                    change_in_section!(
-                        MM_CID,
-                        concat!(
-                            $instruction, " ", $size, " ptr [{word} + {index}], {value", $modifier, "}"
-                        ),
-                        $class, word, value, access
-                    )
-                }
-                Way::CpuId => {
-                    change_in_section!(
-                        CPU_ID,
-                        concat!(
-                            $instruction, " ", $size, " ptr [{word} + {index}], {value", $modifier, "}"
-                        ),
-                        $class, word, value, access
-                    )
-                }
-                Way::Locked => {
-                    // SAFETY: the caller's word, which is written by locked instructions only.
-                    let $cell = unsafe { <$atomic>::from_ptr(word.as_ptr()) };
-                    let $operand = value;
+        unsafe fn $name(way: Way, word: NonNull<$raw>, value: $raw, access: Access) -> Option<()> {
+            by_way!(
+                way, (word: NonNull<$raw>, value: $raw, access: Access) -> (),
+                gs: by_gs!(
+                    concat!($instruction, " ", $size, " ptr gs:[{word}], {value", $modifier, "}");
+                    word, value = in($class) value,
+                ),
+                section: change_in_section!(
+                    concat!($instruction, " ", $size, " ptr [{word} + {index}], {value", $modifier, "}"),
+                    $class, word, value, access
+                ),
+                locked: {
+                    let ($cell, $operand) = (shared!($atomic, word), value);
                     $locked;
-                    Some(())
                 }
-            }
+            )
         }
     };
 }
@@ -205,79 +195,71 @@ macro_rules! change {
 macro_rules! raw {
     ($raw:ty, $atomic:ty, $size:literal, $class:ident, $modifier:literal, $rax:tt) => {
         impl Raw for $raw {
-            change!(store, "mov", $atomic, |cell, value| cell.store(value, Ordering::Release), $size, $class, $modifier);
-            change!(add, "add", $atomic, |cell, value| cell.fetch_add(value, Ordering::AcqRel), $size, $class, $modifier);
-            change!(and, "and", $atomic, |cell, value| cell.fetch_and(value, Ordering::AcqRel), $size, $class, $modifier);
-            change!(or, "or", $atomic, |cell, value| cell.fetch_or(value, Ordering::AcqRel), $size, $class, $modifier);
-            change!(xor, "xor", $atomic, |cell, value| cell.fetch_xor(value, Ordering::AcqRel), $size, $class, $modifier);
+            change!(store, "mov", $raw, $atomic, |cell, value| cell.store(value, Ordering::Release), $size, $class, $modifier);
+            change!(add, "add", $raw, $atomic, |cell, value| cell.fetch_add(value, Ordering::AcqRel), $size, $class, $modifier);
+            change!(and, "and", $raw, $atomic, |cell, value| cell.fetch_and(value, Ordering::AcqRel), $size, $class, $modifier);
+            change!(or, "or", $raw, $atomic, |cell, value| cell.fetch_or(value, Ordering::AcqRel), $size, $class, $modifier);
+            change!(xor, "xor", $raw, $atomic, |cell, value| cell.fetch_xor(value, Ordering::AcqRel), $size, $class, $modifier);
 
             #[inline(always)]
-            unsafe fn load(way: Way, word: NonNull<Self>, access: Access) -> Option<Self> {
-                let value: Self;
-                match way {
-                    Way::Gs => {
+            unsafe fn load(way: Way, word: NonNull<$raw>, access: Access) -> Option<$raw> {
+                by_way!(
+                    way, (word: NonNull<$raw>, access: Access) -> $raw,
+                    gs: {
+                        let value: $raw;
                         by_gs!(
                             concat!("mov {value", $modifier, "}, ", $size, " ptr gs:[{word}]");
                             word, value = out($class) value,
                         );
-                        Some(value)
-                    }
-                    Way::MmCid => fetch_in_section!(
-                        MM_CID, [],
-                        concat!("mov {value", $modifier, "}, ", $size, " ptr [{word} + {index}]"),
-                        word, access, value, value = out($class) value,
-                    ),
-                    Way::CpuId => fetch_in_section!(
-                        CPU_ID, [],
-                        concat!("mov {value", $modifier, "}, ", $size, " ptr [{word} + {index}]"),
-                        word, access, value, value = out($class) value,
-                    ),
-                    Way::Locked => {
-                        // SAFETY: the caller's word.
-                        Some(unsafe { <$atomic>::from_ptr(word.as_ptr()) }.load(Ordering::Acquire))
-                    }
-                }
+                        value
+                    },
+                    section: {
+                        let value: $raw;
+                        fetch_in_section!(
+                            [],
+                            concat!("mov {value", $modifier, "}, ", $size, " ptr [{word} + {index}]"),
+                            word, access, value, value = out($class) value,
+                        )
+                    },
+                    locked: shared!($atomic, word).load(Ordering::Acquire)
+                )
             }
 
             #[inline(always)]
             unsafe fn fetch_add(
-                way: Way, word: NonNull<Self>, value: Self, access: Access,
-            ) -> Option<Self> {
-                let before: Self;
-                match way {
-                    Way::Gs => {
+                way: Way, word: NonNull<$raw>, value: $raw, access: Access,
+            ) -> Option<$raw> {
+                by_way!(
+                    way, (word: NonNull<$raw>, value: $raw, access: Access) -> $raw,
+                    gs: {
+                        let before: $raw;
                         by_gs!(
                             concat!("xadd ", $size, " ptr gs:[{word}], {value", $modifier, "}");
                             word, value = inout($class) value => before,
                         );
-                        Some(before)
-                    }
-                    Way::MmCid => fetch_in_section!(
-                        MM_CID, [],
-                        concat!("xadd ", $size, " ptr [{word} + {index}], {value", $modifier, "}"),
-                        word, access, before, value = inout($class) value => before,
-                    ),
-                    Way::CpuId => fetch_in_section!(
-                        CPU_ID, [],
-                        concat!("xadd ", $size, " ptr [{word} + {index}], {value", $modifier, "}"),
-                        word, access, before, value = inout($class) value => before,
-                    ),
-                    Way::Locked => {
-                        // SAFETY: the caller's word.
-                        let cell = unsafe { <$atomic>::from_ptr(word.as_ptr()) };
-                        Some(cell.fetch_add(value, Ordering::AcqRel))
-                    }
-                }
+                        before
+                    },
+                    section: {
+                        let before: $raw;
+                        fetch_in_section!(
+                            [],
+                            concat!("xadd ", $size, " ptr [{word} + {index}], {value", $modifier, "}"),
+                            word, access, before, value = inout($class) value => before,
+                        )
+                    },
+                    locked: shared!($atomic, word).fetch_add(value, Ordering::AcqRel)
+                )
             }
 
             #[inline(always)]
             unsafe fn exchange(
-                way: Way, word: NonNull<Self>, value: Self, access: Access,
-            ) -> Option<Self> {
-                let before: Self;
-                match way {
+                way: Way, word: NonNull<$raw>, value: $raw, access: Access,
+            ) -> Option<$raw> {
+                by_way!(
+                    way, (word: NonNull<$raw>, value: $raw, access: Access) -> $raw,
                     // Not xchg, which locks whether told or not.
-                    Way::Gs => {
+                    gs: {
+                        let before: $raw;
                         by_gs!(
                             concat!("mov ", $rax, ", ", $size, " ptr gs:[{word}]"),
                             "20:",
@@ -285,64 +267,50 @@ macro_rules! raw {
                             "jne 20b";
                             word, value = in($class) value, out($rax) before,
                         );
-                        Some(before)
-                    }
-                    Way::MmCid => fetch_in_section!(
-                        MM_CID,
-                        [concat!("mov {before", $modifier, "}, ", $size, " ptr [{word} + {index}]")],
-                        concat!("mov ", $size, " ptr [{word} + {index}], {value", $modifier, "}"),
-                        word, access, before,
-                        value = in($class) value, before = out($class) before,
-                    ),
-                    Way::CpuId => fetch_in_section!(
-                        CPU_ID,
-                        [concat!("mov {before", $modifier, "}, ", $size, " ptr [{word} + {index}]")],
-                        concat!("mov ", $size, " ptr [{word} + {index}], {value", $modifier, "}"),
-                        word, access, before,
-                        value = in($class) value, before = out($class) before,
-                    ),
-                    Way::Locked => {
-                        // SAFETY: the caller's word.
-                        let cell = unsafe { <$atomic>::from_ptr(word.as_ptr()) };
-                        Some(cell.swap(value, Ordering::AcqRel))
-                    }
-                }
+                        before
+                    },
+                    section: {
+                        let before: $raw;
+                        fetch_in_section!(
+                            [concat!("mov {before", $modifier, "}, ", $size, " ptr [{word} + {index}]")],
+                            concat!("mov ", $size, " ptr [{word} + {index}], {value", $modifier, "}"),
+                            word, access, before,
+                            value = in($class) value, before = out($class) before,
+                        )
+                    },
+                    locked: shared!($atomic, word).swap(value, Ordering::AcqRel)
+                )
             }
 
             #[inline(always)]
             unsafe fn compare_exchange(
-                way: Way, word: NonNull<Self>, old: Self, new: Self, access: Access,
-            ) -> Option<Self> {
-                let before: Self;
-                match way {
-                    Way::Gs => {
+                way: Way, word: NonNull<$raw>, old: $raw, new: $raw, access: Access,
+            ) -> Option<$raw> {
+                by_way!(
+                    way, (word: NonNull<$raw>, old: $raw, new: $raw, access: Access) -> $raw,
+                    gs: {
+                        let before: $raw;
                         by_gs!(
                             concat!("cmpxchg ", $size, " ptr gs:[{word}], {new", $modifier, "}");
                             word, new = in($class) new, inout($rax) old => before,
                         );
-                        Some(before)
-                    }
-                    Way::MmCid => fetch_in_section!(
-                        MM_CID, [],
-                        concat!("cmpxchg ", $size, " ptr [{word} + {index}], {new", $modifier, "}"),
-                        word, access, before,
-                        new = in($class) new, inout($rax) old => before,
-                    ),
-                    Way::CpuId => fetch_in_section!(
-                        CPU_ID, [],
-                        concat!("cmpxchg ", $size, " ptr [{word} + {index}], {new", $modifier, "}"),
-                        word, access, before,
-                        new = in($class) new, inout($rax) old => before,
-                    ),
-                    Way::Locked => {
-                        // SAFETY: the caller's word.
-                        let cell = unsafe { <$atomic>::from_ptr(word.as_ptr()) };
+                        before
+                    },
+                    section: {
+                        let before: $raw;
+                        fetch_in_section!(
+                            [],
+                            concat!("cmpxchg ", $size, " ptr [{word} + {index}], {new", $modifier, "}"),
+                            word, access, before, new = in($class) new, inout($rax) old => before,
+                        )
+                    },
+                    locked: {
                         let (success, failure) = (Ordering::AcqRel, Ordering::Acquire);
-                        Some(match cell.compare_exchange(old, new, success, failure) {
+                        match shared!($atomic, word).compare_exchange(old, new, success, failure) {
                             Ok(before) | Err(before) => before,
-                        })
+                        }
                     }
-                }
+                )
             }
         }
     };

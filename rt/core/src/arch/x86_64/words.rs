@@ -6,8 +6,8 @@
 
 use core::ptr::NonNull;
 
+use super::section_on_copies::section_on_copies;
 use crate::access::Access;
-use crate::critical_section;
 
 /// How one try of a section ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,19 +28,12 @@ macro_rules! section {
         // SAFETY: memory is touched at the copies, by the caller's word, and at rseq_cs of this
         // thread's block. What `$code` stores besides the commit is allowed to be seen without it.
         unsafe {
-            critical_section!(
-                code: [
-                    "mov {index:e}, fs:[{rseq} + {id}]",
-                    "cmp {index:e}, {bound:e}",
-                    "jae {refused}",
-                    "shl {index}, cl",
-                    $($code),*
-                ],
+            section_on_copies!(
+                ID, $access, refused: "{refused}",
+                code: [$($code),*],
                 commit: $commit,
                 abort: ["jmp {refused}"],
                 index = out(reg) _,
-                id = const ID,
-                bound = in(reg) $access.bound(),
                 refused = label { return Outcome::Refused },
                 different = label { return Outcome::Different },
                 $($operands)*
@@ -69,7 +62,6 @@ pub unsafe fn compare_equal_store<const ID: usize>(
         word = in(reg) word.as_ptr(),
         expected = in(reg) expected,
         new = in(reg) new,
-        in("cl") access.shift() as u8,
     )
 }
 
@@ -99,7 +91,6 @@ pub unsafe fn compare_equal_store_store<const ID: usize>(
         other = in(reg) other.as_ptr(),
         value = in(reg) value,
         new = in(reg) new,
-        in("cl") access.shift() as u8,
     )
 }
 
@@ -129,7 +120,6 @@ pub unsafe fn compare_equal_compare_equal_store<const ID: usize>(
         other = in(reg) other.as_ptr(),
         value = in(reg) value,
         new = in(reg) new,
-        in("cl") access.shift() as u8,
     )
 }
 
@@ -166,7 +156,7 @@ pub unsafe fn compare_equal_copy_store<const ID: usize>(
         new = in(reg) new,
         inout("rsi") source => _,
         out("rdi") _,
-        inout("rcx") u64::from(access.shift()) => _,
+        out("rcx") _,
     )
 }
 
@@ -191,7 +181,6 @@ pub unsafe fn add_to_pointee<const ID: usize>(
         "add qword ptr [{index}], {value}",
         word = in(reg) word.as_ptr(),
         value = in(reg) value,
-        in("cl") access.shift() as u8,
     )
 }
 
@@ -211,12 +200,9 @@ pub unsafe fn compare_not_equal_load_store<const ID: usize>(
     let (before, end): (u64, u32);
     // SAFETY: as for `section`. Stable Rust has no labels beside outputs, so `end` tells.
     unsafe {
-        critical_section!(
+        section_on_copies!(
+            ID, access, refused: "775f",
             code: [
-                "mov {index:e}, fs:[{rseq} + {id}]",
-                "cmp {index:e}, {bound:e}",
-                "jae 775f",
-                "shl {index}, cl",
                 "mov {before}, [{word} + {index}]",
                 "cmp {before}, {excluded}",
                 "je 776f",
@@ -226,14 +212,11 @@ pub unsafe fn compare_not_equal_load_store<const ID: usize>(
             abort: ["775:", "mov {end:e}, 1", "jmp 772b", "776:", "mov {end:e}, 2", "jmp 772b"],
             index = out(reg) _,
             next = out(reg) _,
-            id = const ID,
             word = in(reg) word.as_ptr(),
-            bound = in(reg) access.bound(),
             excluded = in(reg) excluded,
             offset = in(reg) offset,
             before = out(reg) before,
             end = inout(reg) 0_u32 => end,
-            in("cl") access.shift() as u8,
         )
     };
     match end {

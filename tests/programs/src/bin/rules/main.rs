@@ -145,6 +145,8 @@ fn page_fault() {
         spin_at(place, 1, word, (&AtomicU64::new(0), 0)) == End::Committed
     });
     let committed = committed.count();
+    // The descriptor ends here (see `unmapped-descriptor`).
+    set_rseq_cs(0);
     // The kernel may take the processor at some of them.
     assert!(
         committed > PAGES / 2,

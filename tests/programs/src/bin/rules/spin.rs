@@ -117,12 +117,15 @@ pub fn sleep_in_section() -> End {
     let time = [0_i64, 1_000_000];
     // SAFETY: as `rules_spin`, but for the system call, which reads a time, and clobbers what a
     // function may.
-    unsafe {
+    let end = unsafe {
         rules_sleep(
             (&raw const descriptor).expose_provenance() as u64,
             time.as_ptr(),
         )
-    }
+    };
+    // The descriptor ends here.
+    set_rseq_cs(0);
+    end
 }
 
 /// Runs the section with the descriptor at an address, where there may be none. It writes `number` to

@@ -10,7 +10,7 @@ use vcpu_test_programs::syscall::{sched_yield, syscall};
 use vcpu_test_programs::table::abi;
 
 use crate::EINVAL;
-use crate::spin::{area, right, spin_at};
+use crate::spin::{area, right, set_rseq_cs, spin_at};
 
 /// A child that shares memory (vfork, threads) is not registered, even where it runs on its parent's
 /// thread block.
@@ -55,6 +55,8 @@ pub fn fence() {
         for (number, committed) in (0..).zip(&COMMITTED).skip(1) {
             spin_at(place, TURNS, committed, (&BEGUN, number));
         }
+        // The descriptor ends here.
+        set_rseq_cs(0);
     });
     let worker = worker.expect("a thread");
     let mut inside = 0;
