@@ -114,6 +114,29 @@ struct Performed {
     name: String,
 }
 
+impl Performed {
+    /// The breakpoints, each once.
+    fn sections(&self) -> Vec<u64> {
+        let mut sections = Vec::new();
+        for hit in &self.hits {
+            if !sections.contains(hit) {
+                sections.push(*hit);
+            }
+        }
+        sections
+    }
+
+    /// How often it came to one of them.
+    fn tries(&self, start: u64) -> usize {
+        self.hits.iter().filter(|hit| **hit == start).count()
+    }
+}
+
+fn without(places: &[u64], one: u64) -> Vec<u64> {
+    let others = places.iter().copied();
+    others.filter(|place| *place != one).collect()
+}
+
 const OWN_AREA: u64 = 0;
 const LAST_AREA: u64 = 1;
 const NOWHERE: u64 = 2;
@@ -275,19 +298,42 @@ impl<'a> Session<'a> {
                 "{} ended after {tries} tries",
                 all.name
             );
-            let mut chain = Vec::new();
-            for start in &all.hits {
-                if !chain.contains(start) {
-                    chain.push(*start);
-                }
-            }
+            let chain = all.sections();
             for (index, start) in chain.iter().enumerate() {
-                let tries = all.hits.iter().filter(|hit| *hit == start).count();
-                for place in self.sections[start].instructions.clone() {
-                    self.abort_once(number, &chain[..index], place)?;
-                    self.abort_always(number, &chain, (*start, place), tries)?;
+                let others = without(&chain, *start);
+                self.abort_in(
+                    number,
+                    (&chain[..index], &others),
+                    (*start, all.tries(*start)),
+                )?;
+            }
+            // Where one commits, an attempt may have another one after it.
+            for (index, first) in chain.iter().enumerate() {
+                let rest = without(&starts, *first);
+                let behind = self.perform(number, &[], &rest)?;
+                let others = without(&chain, *first);
+                for start in behind.sections() {
+                    if !chain.contains(&start) {
+                        let tries = behind.tries(start);
+                        self.abort_in(number, (&chain[..index], &others), (start, tries))?;
+                    }
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// Aborts at each instruction of one section, once and always: `before` are the sections that must be
+    /// aborted to come there, `others` those that are aborted when all are.
+    fn abort_in(
+        &mut self,
+        number: u64,
+        (before, others): (&[u64], &[u64]),
+        (start, tries): (u64, usize),
+    ) -> io::Result<()> {
+        for place in self.sections[&start].instructions.clone() {
+            self.abort_once(number, before, place)?;
+            self.abort_always(number, others, place, tries)?;
         }
         Ok(())
     }
@@ -313,12 +359,11 @@ impl<'a> Session<'a> {
     fn abort_always(
         &mut self,
         number: u64,
-        chain: &[u64],
-        (start, place): (u64, u64),
+        others: &[u64],
+        place: u64,
         tries: usize,
     ) -> io::Result<()> {
-        let others = chain.iter().copied().filter(|other| *other != start);
-        let always: Vec<u64> = others.chain([place]).collect();
+        let always = [others, &[place]].concat();
         let performed = self.perform(number, &[], &always)?;
         assert_eq!(
             performed.went, LAST_AREA,

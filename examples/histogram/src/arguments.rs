@@ -110,6 +110,13 @@ fn mode(name: &CStr) -> Option<Mode> {
 }
 
 fn threads(text: &CStr) -> Option<u32> {
-    let number = text.to_str().ok()?.parse().ok()?;
+    let mut number = 0;
+    for byte in text.to_bytes() {
+        // Far below what overflows.
+        if !byte.is_ascii_digit() || number > MAX_THREADS {
+            return None;
+        }
+        number = 10 * number + u32::from(byte - b'0');
+    }
     (1..=MAX_THREADS).contains(&number).then_some(number)
 }

@@ -100,7 +100,8 @@ impl Counts {
             if bytes == 0 {
                 continue;
             }
-            let permille = u128::from(bytes) * 1000 / u128::from(total.max(1));
+            // Right below 18 petabytes.
+            let permille = bytes.saturating_mul(1000) / total.max(1);
             let (percent, tenth) = (permille / 10, permille % 10);
             if area == found().nr_vcpus() {
                 say!("unregistered  {bytes:>14} bytes  {percent:>3}.{tenth}%");

@@ -15,7 +15,7 @@ pub fn print(counts: &[u64; 256]) {
     let longest = counts.chunks(ROW).map(sum).max().unwrap_or(0).max(1);
     for (index, row) in counts.chunks(ROW).enumerate() {
         let count = sum(row);
-        let length = (u128::from(count) * u128::from(WIDTH)).div_ceil(u128::from(longest));
+        let length = count.saturating_mul(WIDTH).div_ceil(longest);
         let bar = BAR.get(..length as usize).unwrap_or(BAR);
         let first = index * ROW;
         say!("{first:02x}-{:02x} {count:>14} {bar}", first + ROW - 1);

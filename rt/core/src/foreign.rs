@@ -21,17 +21,18 @@ use vcpu_abi::{
 pub use vcpu_abi::{VcpuStatistics, VcpuWordsUpdate};
 
 use crate::access::{Access, TryLock, Way, run_otherwise};
-use crate::arch::{self, Raw};
+use crate::arch::{self, CPU_ID, MM_CID, Raw};
 use crate::process;
 use crate::section::Refused;
-use crate::section::operations::{
-    AddToPointee, CompareEqualCompareEqualStore, CompareEqualCopyStore, CompareEqualStore,
-    CompareEqualStoreStore, CompareNotEqualLoadStore, run_words_otherwise,
-};
+use crate::section::operations::{Operation, run_words_otherwise};
 use crate::table::status;
 use crate::{Errno, areas};
 
 /// See [`vcpu_abi::UpdateWordFn`]. Of an unknown operation: the value.
+///
+/// Every operation is a compare_exchange with a guess, and another one with what was found: this is in each
+/// program, and seldom run. Between the two the thread may move to another vCPU, whose word then has the
+/// value that was seen, or the attempt failed.
 ///
 /// # Safety
 /// `word` is a word of that width in vCPU 0's copy of a live object, which keeps its kind.
@@ -41,51 +42,87 @@ pub unsafe extern "C" fn update_word(
     operand: u64,
     expected: u64,
 ) -> u64 {
-    let (operation, width) = (update & 0xff, update & !0xff);
-    // SAFETY: by the caller's word. Narrow words take the lowest bits, as C converts.
-    unsafe {
-        match width {
-            UPDATE_8 => otherwise(word, operation, operand as u8, expected as u8).into(),
-            UPDATE_16 => otherwise(word, operation, operand as u16, expected as u16).into(),
-            UPDATE_32 => otherwise(word, operation, operand as u32, expected as u32).into(),
-            _ => otherwise(word, operation, operand, expected),
-        }
-    }
-}
+    /// The guess, then what it was instead.
+    const GUESSES: u32 = 2;
 
-/// # Safety
-/// As for [`update_word`].
-unsafe fn otherwise<R: Raw>(word: *mut c_void, operation: u32, operand: R, expected: R) -> R {
+    let (operation, width) = (update & 0xff, update & !0xff);
+    // Narrow words take the lowest bits, as C converts.
+    let mask = match width {
+        UPDATE_8 => 0xff,
+        UPDATE_16 => 0xffff,
+        UPDATE_32 => 0xffff_ffff,
+        _ => u64::MAX,
+    };
+    let expected = expected & mask;
     // SAFETY: by the caller's word, not null and a word; no way is refused for ever.
     unsafe {
-        let word = NonNull::new_unchecked(word.cast::<R>());
+        let word = NonNull::new_unchecked(word.cast::<u64>());
         run_otherwise(word, |way, word, access| {
-            attempt(operation, way, word, (operand, expected), access)
+            let (mut seen, mut guesses) = (0, 0);
+            loop {
+                let new = updated(operation, seen, operand, expected) & mask;
+                let found = compare_exchange(width, way, word, (seen, new), access)?;
+                if found == seen {
+                    return Some(seen);
+                }
+                (seen, guesses) = (found, guesses + 1);
+                // Somebody else was first. Sections are attempts of which there are so many.
+                if guesses == GUESSES && way != Way::Locked {
+                    return None;
+                }
+            }
         })
     }
 }
 
+/// What an operation makes of a value.
+fn updated(operation: u32, seen: u64, operand: u64, expected: u64) -> u64 {
+    match operation {
+        UPDATE_STORE | UPDATE_EXCHANGE => operand,
+        UPDATE_ADD => seen.wrapping_add(operand),
+        UPDATE_AND => seen & operand,
+        UPDATE_OR => seen | operand,
+        UPDATE_XOR => seen ^ operand,
+        UPDATE_COMPARE_EXCHANGE if seen == expected => operand,
+        _ => seen,
+    }
+}
+
 /// # Safety
-/// As for [`Raw`].
-unsafe fn attempt<R: Raw>(
-    operation: u32,
+/// As for [`Raw`], of a word of that width at `word`.
+unsafe fn compare_exchange(
+    width: u32,
     way: Way,
-    word: NonNull<R>,
-    (operand, expected): (R, R),
+    word: NonNull<u64>,
+    (old, new): (u64, u64),
     access: Access,
-) -> Option<R> {
-    let unknown = |()| operand;
+) -> Option<u64> {
+    /// The same.
+    unsafe fn of_width<R: Raw + Into<u64>>(
+        way: Way,
+        word: NonNull<u64>,
+        (old, new): (R, R),
+        access: Access,
+    ) -> Option<u64> {
+        let word = word.cast();
+        // SAFETY: by the caller's word.
+        let found = unsafe {
+            if way == Way::Locked {
+                R::compare_exchange(Way::Locked, word, old, new, access)
+            } else {
+                let id = if way == Way::CpuId { CPU_ID } else { MM_CID };
+                R::compare_exchange_by(id, word, old, new, access)
+            }
+        };
+        found.map(Into::into)
+    }
     // SAFETY: by the caller's word.
     unsafe {
-        match operation {
-            UPDATE_STORE => R::store(way, word, operand, access).map(unknown),
-            UPDATE_ADD => R::fetch_add(way, word, operand, access),
-            UPDATE_AND => R::and(way, word, operand, access).map(unknown),
-            UPDATE_OR => R::or(way, word, operand, access).map(unknown),
-            UPDATE_XOR => R::xor(way, word, operand, access).map(unknown),
-            UPDATE_EXCHANGE => R::exchange(way, word, operand, access),
-            UPDATE_COMPARE_EXCHANGE => R::compare_exchange(way, word, expected, operand, access),
-            _ => R::load(way, word, access),
+        match width {
+            UPDATE_8 => of_width(way, word, (old as u8, new as u8), access),
+            UPDATE_16 => of_width(way, word, (old as u16, new as u16), access),
+            UPDATE_32 => of_width(way, word, (old as u32, new as u32), access),
+            _ => of_width(way, word, (old, new), access),
         }
     }
 }
@@ -120,50 +157,43 @@ pub unsafe extern "C" fn update_words(word: *mut c_void, update: *mut VcpuWordsU
         let word = NonNull::new_unchecked(word.cast());
         let (expected, value, new) = (update.expected, update.value, update.desired);
         let other = || NonNull::new_unchecked(update.other.cast());
-        outcome(match update.operation {
-            WORDS_COMPARE_EQUAL_STORE => {
-                run_words_otherwise(word, CompareEqualStore { expected, new })
-            }
-            WORDS_COMPARE_EQUAL_STORE_STORE => {
-                let other = other();
-                let operation = CompareEqualStoreStore {
-                    expected,
-                    other,
-                    value,
-                    new,
-                };
-                run_words_otherwise(word, operation)
-            }
-            WORDS_COMPARE_EQUAL_COMPARE_EQUAL_STORE => {
-                let other = other();
-                let operation = CompareEqualCompareEqualStore {
-                    expected,
-                    other,
-                    value,
-                    new,
-                };
-                run_words_otherwise(word, operation)
-            }
-            WORDS_COMPARE_EQUAL_COPY_STORE => {
-                let operation = CompareEqualCopyStore {
-                    expected,
-                    place: other().cast(),
-                    bytes: bytes_at(value, update.length),
-                    new,
-                };
-                run_words_otherwise(word, operation)
-            }
-            WORDS_COMPARE_NOT_EQUAL_LOAD_STORE => {
-                let operation = CompareNotEqualLoadStore {
-                    excluded: expected,
-                    offset: value as isize,
-                };
-                let taken = run_words_otherwise(word, operation);
-                taken.map(|taken| update.desired = taken)
-            }
-            WORDS_ADD_TO_POINTEE => run_words_otherwise(word, AddToPointee { value }),
+        let operation = match update.operation {
+            WORDS_COMPARE_EQUAL_STORE => Operation::CompareEqualStore { expected, new },
+            WORDS_COMPARE_EQUAL_STORE_STORE => Operation::CompareEqualStoreStore {
+                expected,
+                other: other(),
+                value,
+                new,
+            },
+            WORDS_COMPARE_EQUAL_COMPARE_EQUAL_STORE => Operation::CompareEqualCompareEqualStore {
+                expected,
+                other: other(),
+                value,
+                new,
+            },
+            WORDS_COMPARE_EQUAL_COPY_STORE => Operation::CompareEqualCopyStore {
+                expected,
+                place: other().cast(),
+                bytes: bytes_at(value, update.length),
+                new,
+            },
+            WORDS_COMPARE_NOT_EQUAL_LOAD_STORE => Operation::CompareNotEqualLoadStore {
+                excluded: expected,
+                offset: value as isize,
+            },
+            WORDS_ADD_TO_POINTEE => Operation::AddToPointee { value },
             _ => return status(Err(Errno::INVAL)),
-        })
+        };
+        match run_words_otherwise(word, operation) {
+            Ok(output) => {
+                if let Operation::CompareNotEqualLoadStore { .. } = operation {
+                    update.desired = output;
+                }
+                0
+            }
+            Err(Refused::Different) => DIFFERENT,
+            Err(Refused::Busy) => BUSY,
+        }
     }
 }
 
@@ -177,14 +207,6 @@ unsafe fn bytes_at<'a>(address: u64, length: u64) -> &'a [u8] {
     let address = ptr::with_exposed_provenance(address as usize);
     // SAFETY: by the caller's word.
     unsafe { slice::from_raw_parts(address, length as usize) }
-}
-
-fn outcome(result: Result<(), Refused>) -> c_int {
-    match result {
-        Ok(()) => 0,
-        Err(Refused::Different) => DIFFERENT,
-        Err(Refused::Busy) => BUSY,
-    }
 }
 
 /// See [`vcpu_abi::TryLockFn`].

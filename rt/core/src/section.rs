@@ -15,7 +15,7 @@ use core::cell::UnsafeCell;
 use core::marker::PhantomData;
 use core::ptr::NonNull;
 
-use self::operations::*;
+use self::operations::{Operation, run_words};
 use crate::access::{Access, TryLock, Way, run_section};
 use crate::object::{Local, Object};
 use crate::value::Value;
@@ -69,7 +69,7 @@ impl<T: Value<Raw = u64>> Local<Section<T>> {
     #[inline(always)]
     pub fn compare_equal_store(&self, expected: T, new: T) -> Result<(), Refused> {
         let (expected, new) = (expected.to_raw(), new.to_raw());
-        run_words(self, CompareEqualStore { expected, new })
+        run_words(self, Operation::CompareEqualStore { expected, new }).map(drop)
     }
 
     /// Stores `value` to `other` and then `new` to this word, if this word is `expected`: a push onto
@@ -87,13 +87,14 @@ impl<T: Value<Raw = u64>> Local<Section<T>> {
     ) -> Result<(), Refused> {
         run_words(
             self,
-            CompareEqualStoreStore {
+            Operation::CompareEqualStoreStore {
                 expected: expected.to_raw(),
                 other: other.first().cast(),
                 value: value.to_raw(),
                 new: new.to_raw(),
             },
         )
+        .map(drop)
     }
 
     /// Stores `new` if this word is `expected` and `other` is `value`.
@@ -110,13 +111,14 @@ impl<T: Value<Raw = u64>> Local<Section<T>> {
     ) -> Result<(), Refused> {
         run_words(
             self,
-            CompareEqualCompareEqualStore {
+            Operation::CompareEqualCompareEqualStore {
                 expected: expected.to_raw(),
                 other: other.first().cast(),
                 value: value.to_raw(),
                 new: new.to_raw(),
             },
         )
+        .map(drop)
     }
 
     /// Copies `bytes` into this vCPU's copy of `buffer`, from `at` on, and then stores `new`, if this
@@ -141,7 +143,7 @@ impl<T: Value<Raw = u64>> Local<Section<T>> {
         );
         run_words(
             self,
-            CompareEqualCopyStore {
+            Operation::CompareEqualCopyStore {
                 expected: expected.to_raw(),
                 // SAFETY: inside the buffer, as just asserted.
                 place: unsafe { buffer.first().cast::<u8>().add(at) },
@@ -149,6 +151,7 @@ impl<T: Value<Raw = u64>> Local<Section<T>> {
                 new: new.to_raw(),
             },
         )
+        .map(drop)
     }
 }
 
@@ -170,7 +173,11 @@ impl<T> Local<Section<*mut T>> {
         offset: isize,
     ) -> Result<*mut T, Refused> {
         let excluded = excluded.to_raw();
-        run_words(self, CompareNotEqualLoadStore { excluded, offset }).map(<*mut T>::from_raw)
+        run_words(
+            self,
+            Operation::CompareNotEqualLoadStore { excluded, offset },
+        )
+        .map(<*mut T>::from_raw)
     }
 }
 
@@ -186,6 +193,6 @@ impl Local<Section<*mut u64>> {
     /// that only this operation changes, of this area.
     #[inline(always)]
     pub unsafe fn add_to_pointee(&self, value: u64) -> Result<(), Refused> {
-        run_words(self, AddToPointee { value })
+        run_words(self, Operation::AddToPointee { value }).map(drop)
     }
 }

@@ -10,33 +10,46 @@ use crate::arch::{self, CPU_ID, MM_CID, Outcome};
 use crate::object::Local;
 use crate::value::Value;
 
-/// An operation over words of 8 bytes, by a section or under the lock of a shared area.
-pub(crate) trait Operation: Copy {
-    type Output;
-
-    /// One try in a section, on this thread's copies by the id at `ID`.
-    ///
-    /// # Safety
-    /// The words are of live objects and of this kind.
-    unsafe fn in_section<const ID: usize>(
-        self,
-        word: NonNull<u64>,
-        access: Access,
-    ) -> Result<Self::Output, Outcome>;
-
-    /// On a shared area, `distance` bytes from the first one, whose copy of the first word is `cell`.
-    ///
-    /// # Safety
-    /// As for a section, and the caller holds the lock of that word.
-    unsafe fn locked(self, cell: &AtomicU64, distance: usize) -> Result<Self::Output, Refused>;
+/// An operation of librseq's that is no single instruction, over words of 8 bytes: by a section, or under
+/// the lock of a shared area. One type of all, so that what follows a refused section is in a program once.
+#[derive(Clone, Copy)]
+pub(crate) enum Operation<'a> {
+    /// Where the word is `expected`: `new`.
+    CompareEqualStore { expected: u64, new: u64 },
+    /// Where the word is `expected`: `value` to `other`, then `new`.
+    CompareEqualStoreStore {
+        expected: u64,
+        other: NonNull<u64>,
+        value: u64,
+        new: u64,
+    },
+    /// Where the word is `expected` and `other` is `value`: `new`.
+    CompareEqualCompareEqualStore {
+        expected: u64,
+        other: NonNull<u64>,
+        value: u64,
+        new: u64,
+    },
+    /// Where the word is `expected`: the bytes to `place`, then `new`.
+    CompareEqualCopyStore {
+        expected: u64,
+        place: NonNull<u8>,
+        bytes: &'a [u8],
+        new: u64,
+    },
+    /// Where the word is not `excluded`: what is `offset` bytes from where it points to. Its output is what
+    /// the word was; that of the others is 0.
+    CompareNotEqualLoadStore { excluded: u64, offset: isize },
+    /// Adds to what the word points to.
+    AddToPointee { value: u64 },
 }
 
 /// Runs one operation of the object.
 #[inline(always)]
-pub(super) fn run_words<T, O: Operation>(
+pub(super) fn run_words<T>(
     word: &Local<Section<T>>,
-    operation: O,
-) -> Result<O::Output, Refused> {
+    operation: Operation<'_>,
+) -> Result<u64, Refused> {
     let first = word.first().cast::<u64>();
     // SAFETY: the object is alive while it is borrowed, and its type keeps other writers away.
     unsafe { run_section(first, word.access(), attempt(first, operation)) }
@@ -46,10 +59,10 @@ pub(super) fn run_words<T, O: Operation>(
 ///
 /// # Safety
 /// `first` is a word of the section kind in vCPU 0's copy of a live object.
-pub(crate) unsafe fn run_words_otherwise<O: Operation>(
+pub(crate) unsafe fn run_words_otherwise(
     first: NonNull<u64>,
-    operation: O,
-) -> Result<O::Output, Refused> {
+    operation: Operation<'_>,
+) -> Result<u64, Refused> {
     // SAFETY: by the caller's word.
     unsafe { run_otherwise(first, attempt(first, operation)) }
 }
@@ -59,10 +72,10 @@ pub(crate) unsafe fn run_words_otherwise<O: Operation>(
 /// # Safety
 /// Of calling what it returns: the word is this copy's of `first`, whose object is alive.
 #[inline(always)]
-unsafe fn attempt<O: Operation>(
+unsafe fn attempt(
     first: NonNull<u64>,
-    operation: O,
-) -> impl Fn(Way, NonNull<u64>, Access) -> Option<Result<O::Output, Refused>> {
+    operation: Operation<'_>,
+) -> impl Fn(Way, NonNull<u64>, Access) -> Option<Result<u64, Refused>> {
     // SAFETY: by the caller's word.
     move |way, word, access| unsafe {
         let result = match way {
@@ -89,147 +102,11 @@ unsafe fn attempt<O: Operation>(
     }
 }
 
-/// The operations of librseq that are no single instruction, for words of 8 bytes.
-#[derive(Clone, Copy)]
-pub(crate) struct CompareEqualStore {
-    pub(crate) expected: u64,
-    pub(crate) new: u64,
-}
-
-impl Operation for CompareEqualStore {
-    type Output = ();
-
-    #[inline(always)]
-    unsafe fn in_section<const ID: usize>(
-        self,
-        word: NonNull<u64>,
-        access: Access,
-    ) -> Result<(), Outcome> {
-        // SAFETY: by the caller's word.
-        committed(unsafe { arch::compare_equal_store::<ID>(word, self.expected, self.new, access) })
-    }
-
-    unsafe fn locked(self, cell: &AtomicU64, _: usize) -> Result<(), Refused> {
-        exchange(cell, self.expected, self.new)
-    }
-}
-
-#[derive(Clone, Copy)]
-pub(crate) struct CompareEqualStoreStore {
-    pub(crate) expected: u64,
-    pub(crate) other: NonNull<u64>,
-    pub(crate) value: u64,
-    pub(crate) new: u64,
-}
-
-impl Operation for CompareEqualStoreStore {
-    type Output = ();
-
-    #[inline(always)]
-    unsafe fn in_section<const ID: usize>(
-        self,
-        word: NonNull<u64>,
-        access: Access,
-    ) -> Result<(), Outcome> {
-        let other = (self.other, self.value);
-        // SAFETY: by the caller's word.
-        committed(unsafe {
-            arch::compare_equal_store_store::<ID>(word, self.expected, other, self.new, access)
-        })
-    }
-
-    unsafe fn locked(self, cell: &AtomicU64, distance: usize) -> Result<(), Refused> {
-        if cell.load(Ordering::Acquire) != self.expected {
-            return Err(Refused::Different);
-        }
-        // SAFETY: the other word's copy in the same area.
-        let other = unsafe { AtomicU64::from_ptr(self.other.byte_add(distance).as_ptr()) };
-        other.store(self.value, Ordering::Release);
-        exchange(cell, self.expected, self.new)
-    }
-}
-
-#[derive(Clone, Copy)]
-pub(crate) struct CompareEqualCompareEqualStore {
-    pub(crate) expected: u64,
-    pub(crate) other: NonNull<u64>,
-    pub(crate) value: u64,
-    pub(crate) new: u64,
-}
-
-impl Operation for CompareEqualCompareEqualStore {
-    type Output = ();
-
-    #[inline(always)]
-    unsafe fn in_section<const ID: usize>(
-        self,
-        word: NonNull<u64>,
-        access: Access,
-    ) -> Result<(), Outcome> {
-        let (expected, other, new) = (self.expected, (self.other, self.value), self.new);
-        // SAFETY: by the caller's word.
-        committed(unsafe {
-            arch::compare_equal_compare_equal_store::<ID>(word, expected, other, new, access)
-        })
-    }
-
-    unsafe fn locked(self, cell: &AtomicU64, distance: usize) -> Result<(), Refused> {
-        // SAFETY: the other word's copy in the same area.
-        let other = unsafe { AtomicU64::from_ptr(self.other.byte_add(distance).as_ptr()) };
-        if other.load(Ordering::Acquire) != self.value {
-            return Err(Refused::Different);
-        }
-        exchange(cell, self.expected, self.new)
-    }
-}
-
-#[derive(Clone, Copy)]
-pub(crate) struct CompareEqualCopyStore<'a> {
-    pub(crate) expected: u64,
-    pub(crate) place: NonNull<u8>,
-    pub(crate) bytes: &'a [u8],
-    pub(crate) new: u64,
-}
-
-impl Operation for CompareEqualCopyStore<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    unsafe fn in_section<const ID: usize>(
-        self,
-        word: NonNull<u64>,
-        access: Access,
-    ) -> Result<(), Outcome> {
-        let copy = (self.place, self.bytes.as_ptr(), self.bytes.len());
-        // SAFETY: by the caller's word.
-        committed(unsafe {
-            arch::compare_equal_copy_store::<ID>(word, self.expected, copy, self.new, access)
-        })
-    }
-
-    unsafe fn locked(self, cell: &AtomicU64, distance: usize) -> Result<(), Refused> {
-        if cell.load(Ordering::Acquire) != self.expected {
-            return Err(Refused::Different);
-        }
-        let mut at = 0;
-        while let Some(&byte) = self.bytes.get(at) {
-            // SAFETY: inside the same area's copy of the buffer. Volatile, since others may read it.
-            unsafe { self.place.byte_add(distance + at).write_volatile(byte) };
-            at += 1;
-        }
-        exchange(cell, self.expected, self.new)
-    }
-}
-
-#[derive(Clone, Copy)]
-pub(crate) struct CompareNotEqualLoadStore {
-    pub(crate) excluded: u64,
-    pub(crate) offset: isize,
-}
-
-impl Operation for CompareNotEqualLoadStore {
-    type Output = u64;
-
+impl Operation<'_> {
+    /// One try in a section, on this thread's copies by the id at `ID`.
+    ///
+    /// # Safety
+    /// The words are of live objects and of this kind.
     #[inline(always)]
     unsafe fn in_section<const ID: usize>(
         self,
@@ -238,58 +115,123 @@ impl Operation for CompareNotEqualLoadStore {
     ) -> Result<u64, Outcome> {
         // SAFETY: by the caller's word.
         unsafe {
-            arch::compare_not_equal_load_store::<ID>(word, self.excluded, self.offset, access)
+            let outcome = match self {
+                Self::CompareEqualStore { expected, new } => {
+                    arch::compare_equal_store::<ID>(word, expected, new, access)
+                }
+                Self::CompareEqualStoreStore {
+                    expected,
+                    other,
+                    value,
+                    new,
+                } => {
+                    let other = (other, value);
+                    arch::compare_equal_store_store::<ID>(word, expected, other, new, access)
+                }
+                Self::CompareEqualCompareEqualStore {
+                    expected,
+                    other,
+                    value,
+                    new,
+                } => {
+                    let other = (other, value);
+                    arch::compare_equal_compare_equal_store::<ID>(
+                        word, expected, other, new, access,
+                    )
+                }
+                Self::CompareEqualCopyStore {
+                    expected,
+                    place,
+                    bytes,
+                    new,
+                } => {
+                    let copy = (place, bytes.as_ptr(), bytes.len());
+                    arch::compare_equal_copy_store::<ID>(word, expected, copy, new, access)
+                }
+                Self::CompareNotEqualLoadStore { excluded, offset } => {
+                    return arch::compare_not_equal_load_store::<ID>(
+                        word, excluded, offset, access,
+                    );
+                }
+                Self::AddToPointee { value } => arch::add_to_pointee::<ID>(word, value, access),
+            };
+            match outcome {
+                Outcome::Committed => Ok(0),
+                refused => Err(refused),
+            }
         }
     }
 
-    unsafe fn locked(self, cell: &AtomicU64, _: usize) -> Result<u64, Refused> {
+    /// On a shared area, `distance` bytes from the first one, whose copy of the first word is `cell`.
+    ///
+    /// # Safety
+    /// As for a section, and the caller holds the lock of that word.
+    unsafe fn locked(self, cell: &AtomicU64, distance: usize) -> Result<u64, Refused> {
         let seen = cell.load(Ordering::Acquire);
-        if seen == self.excluded {
+        // SAFETY: another word's copy in the same area.
+        let copy =
+            |other: NonNull<u64>| unsafe { AtomicU64::from_ptr(other.byte_add(distance).as_ptr()) };
+        let (is_expected, new) = match self {
+            Self::CompareEqualStore { expected, new } => (seen == expected, new),
+            Self::CompareEqualStoreStore {
+                expected,
+                other,
+                value,
+                new,
+            } => {
+                if seen == expected {
+                    copy(other).store(value, Ordering::Release);
+                }
+                (seen == expected, new)
+            }
+            Self::CompareEqualCompareEqualStore {
+                expected,
+                other,
+                value,
+                new,
+            } => {
+                let is_value = copy(other).load(Ordering::Acquire) == value;
+                (seen == expected && is_value, new)
+            }
+            Self::CompareEqualCopyStore {
+                expected,
+                place,
+                bytes,
+                new,
+            } => {
+                let mut at = 0;
+                while seen == expected
+                    && let Some(&byte) = bytes.get(at)
+                {
+                    // SAFETY: inside the same area's copy of the buffer. Volatile, since others may read it.
+                    unsafe { place.byte_add(distance + at).write_volatile(byte) };
+                    at += 1;
+                }
+                (seen == expected, new)
+            }
+            Self::CompareNotEqualLoadStore { excluded, offset } => {
+                if seen == excluded {
+                    return Err(Refused::Different);
+                }
+                let place = <*mut u8>::from_raw(seen).wrapping_byte_offset(offset);
+                // SAFETY: by the caller's word. Who else takes it out holds the same lock.
+                let next = unsafe { place.cast::<u64>().read_volatile() };
+                return exchange(cell, seen, next).map(|()| seen);
+            }
+            Self::AddToPointee { value } => {
+                let place = <*mut u64>::from_raw(seen);
+                if place.is_null() {
+                    return Err(Refused::Different);
+                }
+                // SAFETY: by the caller's word.
+                unsafe { AtomicU64::from_ptr(place) }.fetch_add(value, Ordering::AcqRel);
+                return Ok(0);
+            }
+        };
+        if !is_expected {
             return Err(Refused::Different);
         }
-        let place = <*mut u8>::from_raw(seen).wrapping_byte_offset(self.offset);
-        // SAFETY: by the caller's word. Who else takes it out holds the same lock.
-        let next = unsafe { place.cast::<u64>().read_volatile() };
-        exchange(cell, seen, next)?;
-        Ok(seen)
-    }
-}
-
-#[derive(Clone, Copy)]
-pub(crate) struct AddToPointee {
-    pub(crate) value: u64,
-}
-
-impl Operation for AddToPointee {
-    type Output = ();
-
-    #[inline(always)]
-    unsafe fn in_section<const ID: usize>(
-        self,
-        word: NonNull<u64>,
-        access: Access,
-    ) -> Result<(), Outcome> {
-        // SAFETY: by the caller's word.
-        committed(unsafe { arch::add_to_pointee::<ID>(word, self.value, access) })
-    }
-
-    unsafe fn locked(self, cell: &AtomicU64, _: usize) -> Result<(), Refused> {
-        let place = <*mut u64>::from_raw(cell.load(Ordering::Acquire));
-        if place.is_null() {
-            return Err(Refused::Different);
-        }
-        // SAFETY: by the caller's word.
-        unsafe { AtomicU64::from_ptr(place) }.fetch_add(self.value, Ordering::AcqRel);
-        Ok(())
-    }
-}
-
-/// The result of a section without output.
-#[inline(always)]
-fn committed(outcome: Outcome) -> Result<(), Outcome> {
-    match outcome {
-        Outcome::Committed => Ok(()),
-        refused => Err(refused),
+        exchange(cell, seen, new).map(|()| 0)
     }
 }
 

@@ -36,7 +36,7 @@ pub unsafe fn cache_push<const CLASSES: usize>(
     // slot behind the last item belongs to nobody until the commit.
     unsafe {
         section_on_copies!(
-            MM_CID, access, refused: "{missed}",
+            (const MM_CID), access, refused: "{missed}",
             code: [
                 "mov {slot}, [{current} + {index}]",
                 "cmp {slot}, [{current} + {index} + {end}]",
@@ -105,7 +105,7 @@ pub unsafe fn cache_pop(current: NonNull<u64>, access: Access) -> u64 {
     // one beneath the first is null for ever, and those with the sign bit are no items.
     unsafe {
         section_on_copies!(
-            MM_CID, access, refused: "775f",
+            (const MM_CID), access, refused: "775f",
             code: [
                 "mov {slot}, [{current} + {index}]",
                 "sub {slot}, 8",
@@ -192,7 +192,7 @@ pub unsafe fn cache_push_batch<const ID: usize, const CLASSES: usize>(
     // SAFETY: as for `cache_push`; what is behind the last item belongs to nobody until the commit.
     unsafe {
         section_on_copies!(
-            ID, access, refused: "775f",
+            (const ID), access, refused: "775f",
             code: [
                 "mov {slot}, [{current} + {index}]",
                 "mov {moved}, [{current} + {index} + {end}]",
@@ -239,7 +239,7 @@ pub unsafe fn cache_pop_batch<const ID: usize, const CLASSES: usize>(
     // SAFETY: as for `cache_push`; between `begin` and `current` there are items.
     unsafe {
         section_on_copies!(
-            ID, access, refused: "775f",
+            (const ID), access, refused: "775f",
             code: [
                 "mov {slot}, [{current} + {index}]",
                 "mov {moved}, {slot}",

@@ -2,7 +2,7 @@
 //! How every section of the runtime begins: it finds this thread's copies.
 
 /// A [`critical_section!`](crate::critical_section!) on this thread's copies of objects, by the id whose
-/// distance from struct rseq is `$id` (a constant). `{index}`, an output that the caller names, is their
+/// distance from struct rseq is the operand `$id`: `(const ID)`, or `(in(reg) id)`. `{index}`, an output that the caller names, is their
 /// distance from vCPU 0's in bytes. A thread without a valid id leaves by a jump to `$refused`: one
 /// comparison tests registration and range, since an unregistered thread's ids are all ones, and after a
 /// failed execve Linux 7.3 shows mm_cid = 0x80000000 until the next switch.
@@ -12,7 +12,7 @@
 /// cycles is the access to the copy, and nothing that the next section needs.
 macro_rules! section_on_copies {
     (
-        $id:expr, $access:expr, refused: $refused:literal,
+        ($($id:tt)+), $access:expr, refused: $refused:literal,
         code: [$($code:expr),* $(,)?],
         commit: $commit:expr,
         abort: $abort:tt,
@@ -28,7 +28,7 @@ macro_rules! section_on_copies {
             ],
             commit: $commit,
             abort: $abort,
-            id = const $id,
+            id = $($id)+,
             bound = in(reg) $access.bound(),
             stride = in(reg) $access.stride(),
             $($operands)*

@@ -35,7 +35,7 @@ pub unsafe fn stack_push<const ID: usize>(
     // until the commit.
     unsafe {
         section_on_copies!(
-            ID, access, refused: "775f",
+            (const ID), access, refused: "775f",
             code: [
                 "cmp qword ptr [{head} + {index} + 8], 0",
                 "jne 776f",
@@ -75,7 +75,7 @@ pub unsafe fn stack_pop<const ID: usize>(
     // SAFETY: as for `stack_push`.
     unsafe {
         section_on_copies!(
-            ID, access, refused: "775f",
+            (const ID), access, refused: "775f",
             code: [
                 "cmp qword ptr [{head} + {index} + 8], 0",
                 "jne 776f",

@@ -71,6 +71,18 @@ pub trait Raw: Copy + Eq {
         new: Self,
         access: Access,
     ) -> Option<Self>;
+    /// The same in a section by the id that is so many bytes from struct rseq: [`MM_CID`] or [`CPU_ID`], in
+    /// code that is small rather than fast.
+    ///
+    /// # Safety
+    /// See [`Raw`].
+    unsafe fn compare_exchange_by(
+        id: usize,
+        word: NonNull<Self>,
+        old: Self,
+        new: Self,
+        access: Access,
+    ) -> Option<Self>;
 }
 
 /// One update by `$way`: `$gs` by one `%gs:` instruction; `$section` by a section, in which `ID` is the id's
@@ -104,7 +116,7 @@ macro_rules! change_in_section {
         // block. Only the commit changes anything.
         unsafe {
             section_on_copies!(
-                ID, $access, refused: "{refused}",
+                (const ID), $access, refused: "{refused}",
                 code: [],
                 commit: $commit,
                 abort: ["jmp {refused}"],
@@ -122,13 +134,14 @@ macro_rules! change_in_section {
 /// `$code` and `$commit` have the copy's address and the caller's operands.
 macro_rules! fetch_in_section {
     (
-        [$($code:expr),*], $commit:expr, $word:ident, $access:ident, $result:ident, $($operands:tt)*
+        $id:tt, [$($code:expr),*], $commit:expr, $word:ident, $access:ident, $result:ident,
+        $($operands:tt)*
     ) => {{
         let refused: u32;
         // SAFETY: as for a section without output.
         unsafe {
             section_on_copies!(
-                ID, $access, refused: "775f",
+                $id, $access, refused: "775f",
                 code: [$($code),*],
                 commit: $commit,
                 abort: ["775:", "mov {refused:e}, 1", "jmp 772b"],
@@ -216,7 +229,7 @@ macro_rules! raw {
                     section: {
                         let value: $raw;
                         fetch_in_section!(
-                            [],
+                            (const ID), [],
                             concat!("mov {value", $modifier, "}, ", $size, " ptr [{word} + {index}]"),
                             word, access, value, value = out($class) value,
                         )
@@ -242,7 +255,7 @@ macro_rules! raw {
                     section: {
                         let before: $raw;
                         fetch_in_section!(
-                            [],
+                            (const ID), [],
                             concat!("xadd ", $size, " ptr [{word} + {index}], {value", $modifier, "}"),
                             word, access, before, value = inout($class) value => before,
                         )
@@ -272,7 +285,7 @@ macro_rules! raw {
                     section: {
                         let before: $raw;
                         fetch_in_section!(
-                            [concat!("mov {before", $modifier, "}, ", $size, " ptr [{word} + {index}]")],
+                            (const ID), [concat!("mov {before", $modifier, "}, ", $size, " ptr [{word} + {index}]")],
                             concat!("mov ", $size, " ptr [{word} + {index}], {value", $modifier, "}"),
                             word, access, before,
                             value = in($class) value, before = out($class) before,
@@ -299,7 +312,7 @@ macro_rules! raw {
                     section: {
                         let before: $raw;
                         fetch_in_section!(
-                            [],
+                            (const ID), [],
                             concat!("cmpxchg ", $size, " ptr [{word} + {index}], {new", $modifier, "}"),
                             word, access, before, new = in($class) new, inout($rax) old => before,
                         )
@@ -310,6 +323,18 @@ macro_rules! raw {
                             Ok(before) | Err(before) => before,
                         }
                     }
+                )
+            }
+
+            #[inline(always)]
+            unsafe fn compare_exchange_by(
+                id: usize, word: NonNull<$raw>, old: $raw, new: $raw, access: Access,
+            ) -> Option<$raw> {
+                let before: $raw;
+                fetch_in_section!(
+                    (in(reg) id), [],
+                    concat!("cmpxchg ", $size, " ptr [{word} + {index}], {new", $modifier, "}"),
+                    word, access, before, new = in($class) new, inout($rax) old => before,
                 )
             }
         }

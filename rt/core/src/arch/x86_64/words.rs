@@ -29,7 +29,7 @@ macro_rules! section {
         // thread's block. What `$code` stores besides the commit is allowed to be seen without it.
         unsafe {
             section_on_copies!(
-                ID, $access, refused: "{refused}",
+                (const ID), $access, refused: "{refused}",
                 code: [$($code),*],
                 commit: $commit,
                 abort: ["jmp {refused}"],
@@ -201,7 +201,7 @@ pub unsafe fn compare_not_equal_load_store<const ID: usize>(
     // SAFETY: as for `section`. Stable Rust has no labels beside outputs, so `end` tells.
     unsafe {
         section_on_copies!(
-            ID, access, refused: "775f",
+            (const ID), access, refused: "775f",
             code: [
                 "mov {before}, [{word} + {index}]",
                 "cmp {before}, {excluded}",
