@@ -47,6 +47,10 @@ fn main() {
             Case::new(format!("{form}::tunables"), move || tunables(form))
                 .needs(form.is_available()),
         );
+        cases.push(
+            Case::new(format!("{form}::first_pool"), move || first_pool(form))
+                .needs(form.is_available()),
+        );
     }
     let available = Form::Preload.is_available();
     cases.push(Case::new("headers", headers).needs(available.clone()));
@@ -210,6 +214,19 @@ fn tunables(form: Form) -> Result<(), String> {
         .env("VCPU_RT_STRIDE=64K")
         .run();
     assert_eq!(outcome.exits(PASSED).number("stride"), 64 << 10);
+    Ok(())
+}
+
+/// The first pool takes one mmap where the library starts with the program. Elsewhere memory may be locked, so
+/// it grows by mremap; refused, there are no areas, and the program has no counter.
+fn first_pool(form: Form) -> Result<(), String> {
+    let starts_with_program = form.is_shared() && !form.is_musl();
+    let run = form.run("table", Way::AsItIs)?;
+    let run = run.without_calls(&[libc::SYS_mremap], libc::EPERM);
+    let outcome = run.env("VCPU_RT_DEBUG=1").run();
+    let outcome = outcome.exits(if starts_with_program { PASSED } else { 1 });
+    let is_refused = outcome.stderr.contains(" areas=refused, errno 1");
+    assert_eq!(is_refused, !starts_with_program, "{}", outcome.stderr);
     Ok(())
 }
 
