@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The hosted form: which reference finds which symbol, what the libraries export, and what they are.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -287,6 +287,9 @@ fn shared(form: Form) -> Result<(), String> {
         .copied()
         .collect();
     assert_eq!(exported, expected);
+    let versioned: &[&str] = if form.is_musl() { &[] } else { &RSEQ };
+    let expected = versioned.iter().map(|name| (*name, "GLIBC_2.35"));
+    assert_eq!(versions(&file)?, expected.collect());
     let headers = file.elf_program_headers();
     let kinds: Vec<u32> = headers
         .iter()
@@ -321,6 +324,35 @@ fn shared(form: Form) -> Result<(), String> {
         usize::from(!form.is_musl())
     );
     Ok(())
+}
+
+/// The exported symbols that have a version, and which.
+fn versions<'data>(file: &Elf<'data>) -> Result<BTreeMap<&'data str, &'data str>, String> {
+    let error = |error: object::Error| error.to_string();
+    let sections = file.elf_section_table();
+    let table = sections
+        .versions(Endianness::Little, file.data())
+        .map_err(error)?;
+    let Some(table) = table else {
+        return Ok(BTreeMap::new());
+    };
+    let mut versions = BTreeMap::new();
+    for symbol in file
+        .dynamic_symbols()
+        .filter(|symbol| symbol.is_definition())
+    {
+        let index = table.version_index(Endianness::Little, symbol.index());
+        let version = table.version(index).map_err(error)?;
+        let name = symbol.name().map_err(error)?;
+        // The version itself is a symbol, too.
+        if let Some(version) = version
+            && version.name() != name.as_bytes()
+        {
+            let version = str::from_utf8(version.name()).map_err(|error| error.to_string())?;
+            versions.insert(name, version);
+        }
+    }
+    Ok(versions)
 }
 
 fn dynamic(file: &Elf<'_>) -> Result<Vec<(u64, u64)>, String> {

@@ -32,6 +32,7 @@ pub fn run() -> Result<()> {
     let dist = target_directory().join("dist");
     let headers = root().join("abi/include");
     let unreadable = || format!("cannot read {}", headers.display());
+    remove_all_but(&headers, &dist.join("include"))?;
     for header in fs::read_dir(&headers).with_context(unreadable)? {
         let header = header.with_context(unreadable)?;
         let content = fs::read(header.path()).with_context(unreadable)?;
@@ -61,6 +62,21 @@ fn install_library(dist: &Path, libc: Libc, libdir: &str, up: &str) -> Result<()
         &directory.join("pkgconfig/vcpu_rt.pc"),
         pkg_config.as_bytes(),
     )
+}
+
+/// Removes the files of a directory that another one does not have: what an older version installed.
+fn remove_all_but(wanted: &Path, directory: &Path) -> Result<()> {
+    let Ok(files) = fs::read_dir(directory) else {
+        return Ok(());
+    };
+    for file in files {
+        let file = file.with_context(|| format!("cannot read {}", directory.display()))?;
+        if !wanted.join(file.file_name()).exists() {
+            let path = file.path();
+            fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
+        }
+    }
+    Ok(())
 }
 
 fn install(path: &Path, content: &[u8]) -> Result<()> {
