@@ -23,8 +23,9 @@
  * `abi` is the table (&vcpu_abi, or what vcpu_data_find() returned), `word` the word in vCPU 0's copy of
  * an object. Each acts on the copy of the vCPU on which the thread runs at that instant, once, in any
  * thread and any handler, and ends in a bounded number of steps. Relaxed; commits on section words are
- * releases. One attempt is inline: in the mode GS one instruction on single words, otherwise a critical
- * section or in the shared mode a locked instruction; the runtime's update_word does the rest.
+ * releases. A compare_exchange that fails writes what it found. One attempt is inline: in the mode GS
+ * one instruction on single words, otherwise a critical section or in the shared mode a locked
+ * instruction; the runtime's update_word does the rest.
  */
 #ifndef VCPU_WORDS_H
 #define VCPU_WORDS_H

@@ -5,7 +5,7 @@
 
 use std::cmp::Reverse;
 
-use iced_x86::{FlowControl, Instruction, Register};
+use iced_x86::{Code, FlowControl, Instruction, Register};
 use vcpu_abi::{RSEQ_OFFSET, Rseq};
 use vcpu_tests::case::{self, Case};
 use vcpu_tests::disassembly::{Cost, cost, function, loops, ways};
@@ -117,6 +117,7 @@ fn main() {
         }));
         cases.push(Case::new(format!("{form}::loops"), move || rounds(form)));
     }
+    cases.push(Case::new("rbx_is_changed_last", rbx_is_changed_last));
     // C code is the same in every form of the program.
     cases.push(Case::new("functions_of_c", || {
         let program = Form::DEFAULT.program("words")?;
@@ -140,6 +141,27 @@ fn functions(form: Form) -> Result<(), String> {
     compare(more(form), &FUNCTIONS, to_the_commit, |name| {
         Ok(ways(&function(&program, name)?))
     })
+}
+
+/// The section of 16 bytes gives rbx a value of its own. Compilers may have put any operand there, struct rseq's
+/// place among them: so nothing but the commit comes behind that.
+fn rbx_is_changed_last() -> Result<(), String> {
+    let program = Form::DEFAULT.program("fast_paths")?;
+    let code = function(&program, "pair_compare_exchange")?;
+    let is_commit = |one: &Instruction| one.code() == Code::Cmpxchg16b_m128;
+    let in_section = code
+        .windows(2)
+        .filter(|pair| is_commit(&pair[1]) && !pair[1].has_lock_prefix() && !uses_gs(&pair[1]));
+    let mut sections = 0;
+    for pair in in_section {
+        sections += 1;
+        let changes_rbx = pair[0].op0_register() == Register::RBX;
+        if !changes_rbx || pair[0].op1_register() != Register::RSI {
+            return Err(format!("before the commit comes {}", pair[0]));
+        }
+    }
+    assert!(sections > 0, "the function has no section");
+    Ok(())
 }
 
 fn rounds(form: Form) -> Result<(), String> {

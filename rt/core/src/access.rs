@@ -218,6 +218,12 @@ pub(crate) unsafe fn run_otherwise<T, O>(
 ) -> O {
     loop {
         if let Some((way, access)) = own_way() {
+            // It is one of the two anyway: that spares each operation the code of others.
+            let way = if way == Way::CpuId {
+                Way::CpuId
+            } else {
+                Way::MmCid
+            };
             for _ in 0..ATTEMPTS {
                 if let Some(output) = operation(way, word, access) {
                     return output;

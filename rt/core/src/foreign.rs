@@ -9,6 +9,7 @@
 use core::ffi::{c_int, c_void};
 use core::ptr::{self, NonNull};
 use core::slice;
+use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
 
 use vcpu_abi::{
     BUSY, DIFFERENT, UPDATE_8, UPDATE_16, UPDATE_32, UPDATE_ADD, UPDATE_AND,
@@ -30,9 +31,9 @@ use crate::{Errno, areas};
 
 /// See [`vcpu_abi::UpdateWordFn`]. Of an unknown operation: the value.
 ///
-/// Every operation is a compare_exchange with a guess, and another one with what was found: this is in each
-/// program, and seldom run. Between the two the thread may move to another vCPU, whose word then has the
-/// value that was seen, or the attempt failed.
+/// In a section every operation but a load is a load and a compare_exchange: this is in each program, and seldom
+/// run. Between the two the thread may move to another vCPU, whose word then has the value that was seen, or the
+/// attempt failed. A load stores nothing: others may be changing the word behind a fence.
 ///
 /// # Safety
 /// `word` is a word of that width in vCPU 0's copy of a live object, which keeps its kind.
@@ -42,9 +43,6 @@ pub unsafe extern "C" fn update_word(
     operand: u64,
     expected: u64,
 ) -> u64 {
-    /// The guess, then what it was instead.
-    const GUESSES: u32 = 2;
-
     let (operation, width) = (update & 0xff, update & !0xff);
     // Narrow words take the lowest bits, as C converts.
     let mask = match width {
@@ -53,38 +51,32 @@ pub unsafe extern "C" fn update_word(
         UPDATE_32 => 0xffff_ffff,
         _ => u64::MAX,
     };
-    let expected = expected & mask;
-    // SAFETY: by the caller's word, not null and a word; no way is refused for ever.
+    let (operand, expected) = (operand & mask, expected & mask);
+    // SAFETY: by the caller's word, not null and a word; locked operations are not refused.
     unsafe {
         let word = NonNull::new_unchecked(word.cast::<u64>());
         run_otherwise(word, |way, word, access| {
-            let (mut seen, mut guesses) = (0, 0);
-            loop {
-                let new = updated(operation, seen, operand, expected) & mask;
-                let found = compare_exchange(width, way, word, (seen, new), access)?;
-                if found == seen {
-                    return Some(seen);
-                }
-                (seen, guesses) = (found, guesses + 1);
-                // Somebody else was first. Sections are attempts of which there are so many.
-                if guesses == GUESSES && way != Way::Locked {
-                    return None;
-                }
-            }
+            let id = match way {
+                Way::Locked => return Some(locked(operation, width, word, (operand, expected))),
+                Way::CpuId => CPU_ID,
+                Way::MmCid | Way::Gs => MM_CID,
+            };
+            // Within the eight bytes around it, all of which are of objects.
+            let shift = 8 * (word.addr().get() % 8);
+            let around = word.byte_sub(shift / 8);
+            let seen = arch::load_by(id, around, access)? >> shift & mask;
+            let new = match operation {
+                UPDATE_STORE | UPDATE_EXCHANGE => operand,
+                UPDATE_ADD => seen.wrapping_add(operand) & mask,
+                UPDATE_AND => seen & operand,
+                UPDATE_OR => seen | operand,
+                UPDATE_XOR => seen ^ operand,
+                UPDATE_COMPARE_EXCHANGE if seen == expected => operand,
+                _ => return Some(seen),
+            };
+            let found = compare_exchange(width, id, word, (seen, new), access)?;
+            (found == seen).then_some(seen)
         })
-    }
-}
-
-/// What an operation makes of a value.
-fn updated(operation: u32, seen: u64, operand: u64, expected: u64) -> u64 {
-    match operation {
-        UPDATE_STORE | UPDATE_EXCHANGE => operand,
-        UPDATE_ADD => seen.wrapping_add(operand),
-        UPDATE_AND => seen & operand,
-        UPDATE_OR => seen | operand,
-        UPDATE_XOR => seen ^ operand,
-        UPDATE_COMPARE_EXCHANGE if seen == expected => operand,
-        _ => seen,
     }
 }
 
@@ -92,38 +84,81 @@ fn updated(operation: u32, seen: u64, operand: u64, expected: u64) -> u64 {
 /// As for [`Raw`], of a word of that width at `word`.
 unsafe fn compare_exchange(
     width: u32,
-    way: Way,
+    id: usize,
     word: NonNull<u64>,
     (old, new): (u64, u64),
     access: Access,
 ) -> Option<u64> {
-    /// The same.
-    unsafe fn of_width<R: Raw + Into<u64>>(
-        way: Way,
-        word: NonNull<u64>,
-        (old, new): (R, R),
-        access: Access,
-    ) -> Option<u64> {
-        let word = word.cast();
-        // SAFETY: by the caller's word.
-        let found = unsafe {
-            if way == Way::Locked {
-                R::compare_exchange(Way::Locked, word, old, new, access)
-            } else {
-                let id = if way == Way::CpuId { CPU_ID } else { MM_CID };
-                R::compare_exchange_by(id, word, old, new, access)
-            }
-        };
-        found.map(Into::into)
-    }
     // SAFETY: by the caller's word.
     unsafe {
-        match width {
-            UPDATE_8 => of_width(way, word, (old as u8, new as u8), access),
-            UPDATE_16 => of_width(way, word, (old as u16, new as u16), access),
-            UPDATE_32 => of_width(way, word, (old as u32, new as u32), access),
-            _ => of_width(way, word, (old, new), access),
-        }
+        Some(match width {
+            UPDATE_8 => {
+                u8::compare_exchange_by(id, word.cast(), old as u8, new as u8, access)?.into()
+            }
+            UPDATE_16 => {
+                u16::compare_exchange_by(id, word.cast(), old as u16, new as u16, access)?.into()
+            }
+            UPDATE_32 => {
+                u32::compare_exchange_by(id, word.cast(), old as u32, new as u32, access)?.into()
+            }
+            _ => u64::compare_exchange_by(id, word, old, new, access)?,
+        })
+    }
+}
+
+/// One operation on an atomic.
+macro_rules! locked {
+    ($atomic:ty, $raw:ty, $operation:ident, $word:ident, $operand:ident, $expected:ident) => {{
+        // SAFETY: the caller's word, in an area whose words are changed by locked instructions only.
+        let cell = unsafe { <$atomic>::from_ptr($word.as_ptr().cast()) };
+        let (operand, expected) = ($operand as $raw, $expected as $raw);
+        // Those without a result are one instruction, too, if none is asked for.
+        let before: $raw = match $operation {
+            UPDATE_STORE => {
+                cell.store(operand, Ordering::Release);
+                operand
+            }
+            UPDATE_ADD => cell.fetch_add(operand, Ordering::AcqRel),
+            UPDATE_AND => {
+                cell.fetch_and(operand, Ordering::AcqRel);
+                operand
+            }
+            UPDATE_OR => {
+                cell.fetch_or(operand, Ordering::AcqRel);
+                operand
+            }
+            UPDATE_XOR => {
+                cell.fetch_xor(operand, Ordering::AcqRel);
+                operand
+            }
+            UPDATE_EXCHANGE => cell.swap(operand, Ordering::AcqRel),
+            UPDATE_COMPARE_EXCHANGE => {
+                let (success, failure) = (Ordering::AcqRel, Ordering::Acquire);
+                match cell.compare_exchange(expected, operand, success, failure) {
+                    Ok(before) | Err(before) => before,
+                }
+            }
+            _ => cell.load(Ordering::Acquire),
+        };
+        before.into()
+    }};
+}
+
+/// The operation by one locked instruction.
+///
+/// # Safety
+/// As for [`Raw`], of a word of that width in a shared area.
+unsafe fn locked(
+    operation: u32,
+    width: u32,
+    word: NonNull<u64>,
+    (operand, expected): (u64, u64),
+) -> u64 {
+    match width {
+        UPDATE_8 => locked!(AtomicU8, u8, operation, word, operand, expected),
+        UPDATE_16 => locked!(AtomicU16, u16, operation, word, operand, expected),
+        UPDATE_32 => locked!(AtomicU32, u32, operation, word, operand, expected),
+        _ => locked!(AtomicU64, u64, operation, word, operand, expected),
     }
 }
 

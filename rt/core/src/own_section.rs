@@ -16,7 +16,7 @@ use crate::section::{Refused, lock_of};
 pub struct Parts<T> {
     /// vCPU 0's copy.
     pub first: NonNull<T>,
-    /// The distance in bytes from one vCPU's copy to the next one's.
+    /// The distance in bytes from one vCPU's copy to the next one's, where `bound` is not 0.
     pub stride: u64,
     /// What an mm_cid must be below. 0 in the modes that do not go by it.
     pub bound: u32,

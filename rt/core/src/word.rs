@@ -55,7 +55,8 @@ impl<W: Word> Local<W> {
         }))
     }
 
-    /// Writes `new` if this vCPU's copy is `old`.
+    /// Writes `new` if this vCPU's copy is `old`. If not, what is there is written once more, as the
+    /// processor does it: not for a word that others change behind a fence.
     ///
     /// # Errors
     /// What is there instead; nothing was written.

@@ -26,6 +26,8 @@ pub struct Situation {
     pub may_take_over: bool,
     /// No code of the program has run yet, and no other thread.
     pub is_starting: bool,
+    /// Nothing has asked for locked memory (mlockall), since the program is just being loaded.
+    pub nothing_is_locked: bool,
 }
 
 /// The ways to try, one after the other.
@@ -53,6 +55,7 @@ mod tests {
                 is_announced: announced,
                 may_take_over: take,
                 is_starting: false,
+                nothing_is_locked: false,
             },
         )
     }

@@ -204,8 +204,7 @@ pub unsafe fn start(
     if tunables.gs == GsChoice::Auto {
         tunables.gs = GsChoice::Off;
     }
-    // Later memory may be locked.
-    let map = if situation.is_starting {
+    let map = if situation.nothing_is_locked {
         areas::map_where_nothing_is_locked
     } else {
         areas::map

@@ -34,43 +34,26 @@ const TOOLS: [(&str, &str); 9] = [
 ];
 
 const PROGRAMS: [Program; 9] = [
-    Program {
-        name: "bash",
-        script: include_str!("scripts/bash.sh"),
-    },
-    Program {
-        name: "perl",
-        script: include_str!("scripts/perl.sh"),
-    },
-    Program {
-        name: "gcc",
-        script: include_str!("scripts/gcc.sh"),
-    },
-    Program {
-        name: "python3",
-        script: include_str!("scripts/python3.sh"),
-    },
-    Program {
-        name: "python3: test_threading",
-        script: include_str!("scripts/test_threading.sh"),
-    },
-    Program {
-        name: "redis-server, redis-benchmark",
-        script: include_str!("scripts/redis.sh"),
-    },
-    Program {
-        name: "sqlite3",
-        script: include_str!("scripts/sqlite3.sh"),
-    },
-    Program {
-        name: "java",
-        script: include_str!("scripts/java.sh"),
-    },
-    Program {
-        name: "gdb attaches",
-        script: include_str!("scripts/gdb.sh"),
-    },
+    program("bash", include_str!("scripts/bash.sh")),
+    program("perl", include_str!("scripts/perl.sh")),
+    program("gcc", include_str!("scripts/gcc.sh")),
+    program("python3", include_str!("scripts/python3.sh")),
+    program(
+        "python3: test_threading",
+        include_str!("scripts/test_threading.sh"),
+    ),
+    program(
+        "redis-server, redis-benchmark",
+        include_str!("scripts/redis.sh"),
+    ),
+    program("sqlite3", include_str!("scripts/sqlite3.sh")),
+    program("java", include_str!("scripts/java.sh")),
+    program("gdb attaches", include_str!("scripts/gdb.sh")),
 ];
+
+const fn program(name: &'static str, script: &'static str) -> Program {
+    Program { name, script }
+}
 
 /// Installs what is missing where we may.
 pub fn ensure_installed() -> Result<()> {

@@ -45,7 +45,7 @@ pub use cache::*;
 pub use critical_section::check_section;
 pub use pair::{compare_exchange_pair, has_cmpxchg16b};
 pub use stack::*;
-pub use update::Raw;
+pub use update::{Raw, load_by};
 pub use words::*;
 
 /// What precedes every abort handler.

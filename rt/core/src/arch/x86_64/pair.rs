@@ -25,6 +25,26 @@ pub fn has_cmpxchg16b() -> bool {
     has
 }
 
+/// One instruction on memory. rbx, which LLVM keeps for itself, has its value back behind it. No stack; flags are
+/// clobbered by default.
+macro_rules! by_instruction {
+    ($instruction:literal, $words:ident, $old:ident, $new:ident) => {{
+        let (low, high): (u64, u64);
+        asm!(
+            "xchg rsi, rbx",
+            $instruction,
+            "mov rbx, rsi",
+            in("rdi") $words.as_ptr(),
+            inout("rsi") $new[0] => _,
+            in("rcx") $new[1],
+            inout("rax") $old[0] => low,
+            inout("rdx") $old[1] => high,
+            options(nostack),
+        );
+        [low, high]
+    }};
+}
+
 /// Writes `new` where this thread's copy of the words is `old`, and gives what was there before.
 /// `None`: nothing was changed.
 ///
@@ -41,39 +61,8 @@ pub unsafe fn compare_exchange_pair(
     // SAFETY: by the caller's word.
     unsafe {
         match way {
-            Way::Gs => {
-                let (low, high);
-                // One instruction on memory; rbx, which LLVM keeps for itself, has its value back
-                // behind it.
-                asm!(
-                    "xchg rsi, rbx",
-                    "cmpxchg16b gs:[rdi]",
-                    "mov rbx, rsi",
-                    in("rdi") words.as_ptr(),
-                    inout("rsi") new[0] => _,
-                    in("rcx") new[1],
-                    inout("rax") old[0] => low,
-                    inout("rdx") old[1] => high,
-                    options(nostack),
-                );
-                Some([low, high])
-            }
-            Way::Locked => {
-                let (low, high);
-                // As above, locked.
-                asm!(
-                    "xchg rsi, rbx",
-                    "lock cmpxchg16b [rdi]",
-                    "mov rbx, rsi",
-                    in("rdi") words.as_ptr(),
-                    inout("rsi") new[0] => _,
-                    in("rcx") new[1],
-                    inout("rax") old[0] => low,
-                    inout("rdx") old[1] => high,
-                    options(nostack),
-                );
-                Some([low, high])
-            }
+            Way::Gs => Some(by_instruction!("cmpxchg16b gs:[rdi]", words, old, new)),
+            Way::Locked => Some(by_instruction!("lock cmpxchg16b [rdi]", words, old, new)),
             Way::MmCid => in_section::<MM_CID>(words, old, new, access),
             Way::CpuId => in_section::<CPU_ID>(words, old, new, access),
         }
@@ -92,20 +81,20 @@ unsafe fn in_section<const ID: usize>(
     let (low, high): (u64, u64);
     let refused: u32;
     // SAFETY: memory is touched at the copy, by the caller's word, and at rseq_cs. rbx, which no operand
-    // may name but any `reg` may be (the scratch register is one), is changed behind the last use of
-    // those, and restored behind the section, where every way out comes along. rcx is the stride at
+    // may name but any `reg` may be (the scratch register is one, `rseq` of the hosted form another), is changed
+    // behind the last use of those, and restored behind the section, where every way out comes along. rcx is the stride at
     // first, and then the upper new word.
     unsafe {
         critical_section!(
             before: ["mov r10, rbx"],
             after: ["mov rbx, r10"],
             code: [
-                "mov rbx, rsi",
                 "mov r8d, fs:[{rseq} + {id}]",
                 "cmp r8d, r9d",
                 "jae 775f",
                 "imul r8, rcx",
                 "mov rcx, r11",
+                "mov rbx, rsi",
             ],
             commit: "cmpxchg16b [rdi + r8]",
             abort: ["775:", "mov r12d, 1", "jmp 772b"],

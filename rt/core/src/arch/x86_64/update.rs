@@ -345,3 +345,17 @@ raw!(u8, AtomicU8, "byte", reg_byte, "", "al");
 raw!(u16, AtomicU16, "word", reg, ":x", "ax");
 raw!(u32, AtomicU32, "dword", reg, ":e", "eax");
 raw!(u64, AtomicU64, "qword", reg, ":r", "rax");
+
+/// The eight bytes at `word`, in a section by the id that is so many bytes from struct rseq: in code that is
+/// small rather than fast.
+///
+/// # Safety
+/// See [`Raw`].
+#[inline(always)]
+pub unsafe fn load_by(id: usize, word: NonNull<u64>, access: Access) -> Option<u64> {
+    let value: u64;
+    fetch_in_section!(
+        (in(reg) id), [], "mov {value}, [{word} + {index}]",
+        word, access, value, value = out(reg) value,
+    )
+}
