@@ -6,6 +6,7 @@
 use core::ffi::{c_int, c_uint, c_void};
 use core::ptr::null_mut;
 
+use linux_raw_sys::general as nr;
 use vcpu_abi::{
     BUSY, DIFFERENT, UPDATE_8, UPDATE_16, UPDATE_32, UPDATE_64, UPDATE_ADD,
     UPDATE_COMPARE_EXCHANGE, UPDATE_EXCHANGE, UPDATE_LOAD, UPDATE_STORE, UPDATE_XOR, VcpuAbi,
@@ -14,6 +15,7 @@ use vcpu_abi::{
 use vcpu_rt::{env, println, rseq};
 use vcpu_test_programs::PASSED;
 use vcpu_test_programs::arguments::word;
+use vcpu_test_programs::syscall::syscall;
 
 vcpu_rt::entry!(main);
 
@@ -261,9 +263,34 @@ unsafe fn sum(word: *mut c_void) -> u64 {
     }
 }
 
+/// A load stores nothing, in a section or without one: it works on pages that cannot be written.
+unsafe fn load_of_read_only() {
+    const PAGE: usize = 4096;
+    let mut object = null_mut::<c_void>();
+    // SAFETY: see `main`; only what was allocated changes its protection.
+    unsafe {
+        assert_eq!(c::vcpu_alloc(PAGE, PAGE, &raw mut object), 0);
+        let protect = |protection: u32| {
+            for area in 0..c::vcpu_abi.nr_areas {
+                let copy = object.byte_add((area as usize) << c::vcpu_abi.stride_shift);
+                let arguments = [copy.expose_provenance(), PAGE, protection as usize, 0];
+                assert!(syscall(nr::__NR_mprotect, arguments).is_ok());
+            }
+        };
+        protect(nr::PROT_READ);
+        for width in [UPDATE_8, UPDATE_16, UPDATE_32, UPDATE_64] {
+            let word = object.byte_add(8);
+            assert_eq!(c::vcpu_update_word(word, UPDATE_LOAD | width, 1, 1), 0);
+        }
+        protect(nr::PROT_READ | nr::PROT_WRITE);
+        assert_eq!(c::vcpu_free(object, PAGE), 0);
+    }
+}
+
 unsafe fn update_word() {
     // SAFETY: see `main`. The thread is unregistered, so that all is on one area.
     unsafe {
+        load_of_read_only();
         let word = object(16);
         let unregistered = c::vcpu_thread_unregister();
         assert!(unregistered == 0 || c::vcpu_abi.mode == 0);
@@ -280,6 +307,7 @@ unsafe fn update_word() {
         assert_eq!(update(UPDATE_LOAD | UPDATE_64, 0), 0xffff_ffff_0000_00fe);
         assert_eq!(sum(word), 0xffff_ffff_0000_00fe);
         assert_eq!((c::vcpu_abi.update_word)(word, UPDATE_64, 0, 0), sum(word));
+        load_of_read_only();
     }
 }
 
