@@ -5,11 +5,13 @@ use core::cell::UnsafeCell;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use vcpu_abi::Mode;
+use static_assertions::const_assert;
+use vcpu_abi::{Mode, STRIDE_MAXIMUM, STRIDE_MINIMUM};
 
 use crate::arch;
 use crate::first_use;
 use crate::process::{self, Found};
+use crate::topology::MAX_CPUS;
 
 /// How often an aborted section is tried again. Then a locked operation on the last area ends it: a
 /// thread that is aborted without end (a debugger's single steps, a timer faster than the section)
@@ -154,6 +156,12 @@ impl Access {
         }
     }
 }
+
+// No flag is taken for a part of what it lies beside: a bound is at most the CPUs that there can be, a stride
+// a power of two in its range; and as many areas as CPUs fit behind SHARED.
+const_assert!(MAX_CPUS < Access::GS);
+const_assert!(STRIDE_MAXIMUM <= u32::MAX as u64 && (Access::SHARED as u64) < STRIDE_MINIMUM);
+const_assert!(MAX_CPUS < 1 << (u32::BITS - Access::AREAS));
 
 /// Runs an operation of single words once, by the fastest way that there is. `operation` tries one
 /// way and says `None` where it changed nothing.
