@@ -159,8 +159,9 @@ static void scenario_dlopen(const char *path)
 	printf("__rseq_size=%u\n", *(unsigned int *)dlsym(RTLD_DEFAULT, "__rseq_size"));
 }
 
-/* After mlockall(MCL_FUTURE) the areas are not filled, or the process would need all of them at once. */
-static void scenario_locked(const char *path)
+/* After mlockall(MCL_FUTURE) the areas are not filled, or the process would need all of them at once. In a namespace
+ * of its own the library meets a libc that has not started yet. */
+static void scenario_locked(const char *path, Lmid_t namespace)
 {
 	FILE *status;
 	char line[128];
@@ -170,7 +171,7 @@ static void scenario_locked(const char *path)
 		printf("mlockall=%d\n", errno);
 		return;
 	}
-	find(dlopen(path, RTLD_NOW));
+	find(dlmopen(namespace, path, RTLD_NOW));
 	add(abi, word, 1);
 	status = fopen("/proc/self/status", "r");
 	CHECK(status);
@@ -188,7 +189,9 @@ int main(int argc, char **argv)
 	} else if (strcmp(argv[1], "dlopen") == 0) {
 		scenario_dlopen(argv[2]);
 	} else if (strcmp(argv[1], "locked") == 0) {
-		scenario_locked(argv[2]);
+		scenario_locked(argv[2], LM_ID_BASE);
+	} else if (strcmp(argv[1], "locked_namespace") == 0) {
+		scenario_locked(argv[2], LM_ID_NEWLM);
 	} else {
 		return 2;
 	}

@@ -50,7 +50,7 @@ fn main() {
         }
     }
     for way in [Way::AsItIs, Way::WithoutLibc, Way::Own] {
-        for name in ["clone", "dlopen", "locked"] {
+        for name in ["clone", "dlopen", "locked", "locked_namespace"] {
             cases.push(
                 Case::new(format!("{way}::{name}"), move || strange(way, name))
                     .needs(Form::Preload.is_available())
@@ -143,7 +143,7 @@ fn strange(way: Way, name: &str) -> Result<(), String> {
             let is_own = way == Way::WithoutLibc;
             assert_eq!(outcome.number("__rseq_size") == 20, !is_own);
         }
-        "locked" if outcome.number("mlockall") == 0 => {
+        "locked" | "locked_namespace" if outcome.number("mlockall") == 0 => {
             // 257 areas of 2 MiB would be 514 MiB.
             assert!(outcome.number("rss_kib") < 65536, "{}", outcome.stdout);
         }
