@@ -148,6 +148,12 @@ impl Access {
         self.bound() & !Self::GS
     }
 
+    /// What mm_cid and cpu_id must be below in sections of a thread that is registered.
+    #[cfg(vcpu_rt_hosted)]
+    pub(crate) fn bounds_of_ids(found: &Found) -> [u32; 2] {
+        [Self::of(found).bound, Self::by_cpu_id(found).bound]
+    }
+
     /// For sections by cpu_id.
     fn by_cpu_id(found: &Found) -> Self {
         Self {

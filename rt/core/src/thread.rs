@@ -11,6 +11,7 @@ use core::sync::atomic::{AtomicPtr, Ordering};
 
 use rustix::io::Errno;
 
+use crate::access::Access;
 use crate::arch::{self, KNOWN, ThreadWords, UNKNOWN};
 use crate::process::{RseqState, found};
 
@@ -44,12 +45,26 @@ fn remember() {
     }
 }
 
-fn set(registered: i32, state: u32) {
+/// From now on the thread is known to be registered. Sections are let in last.
+fn set_known(state: u32) {
     let words = arch::words();
+    let bounds = Access::bounds_of_ids(found());
     // SAFETY: this thread's words. Volatile: the next reader is assembly.
     unsafe {
         ptr::write_volatile(&raw mut (*words).state, state);
-        ptr::write_volatile(&raw mut (*words).registered, registered);
+        ptr::write_volatile(&raw mut (*words).registered, KNOWN);
+        ptr::write_volatile(&raw mut (*words).bounds, bounds);
+    }
+}
+
+/// From now on it is not. Sections are kept out first.
+fn set_unknown(state: u32) {
+    let words = arch::words();
+    // SAFETY: as above.
+    unsafe {
+        ptr::write_volatile(&raw mut (*words).bounds, [0; 2]);
+        ptr::write_volatile(&raw mut (*words).registered, UNKNOWN);
+        ptr::write_volatile(&raw mut (*words).state, state);
     }
 }
 
@@ -92,14 +107,14 @@ pub fn register() -> Result<(), Errno> {
     // length; the thread ends, or `end` is called, before that goes.
     let result = unsafe { found.registration.register(arch::area()) };
     match result {
-        Err(Errno::BUSY) if is_libc => set(KNOWN, FOUND),
+        Err(Errno::BUSY) if is_libc => set_known(FOUND),
         // BUSY: by a handler just now, or by glibc 2.41 and newer, which registers whatever
         // `__rseq_offset` describes.
         Ok(()) | Err(Errno::BUSY) => {
-            set(KNOWN, MADE);
+            set_known(MADE);
             remember();
         }
-        Err(_) => set(UNKNOWN, REFUSED),
+        Err(_) => set_unknown(REFUSED),
     }
     result
 }
@@ -113,7 +128,7 @@ pub fn enter() {
     // SAFETY: this thread's area, which the C library has filled by now; the kernel writes there.
     let cpu_id = unsafe { ptr::read_volatile(&raw const (*arch::area()).cpu_id) };
     if cpu_id.cast_signed() >= 0 {
-        set(KNOWN, FOUND);
+        set_known(FOUND);
     }
 }
 
@@ -129,11 +144,11 @@ pub fn unregister() -> Result<(), Errno> {
         _ => return Err(Errno::INVAL),
     }
     // Before the kernel leaves mm_cid = 0 behind.
-    set(UNKNOWN, ENDED);
+    set_unknown(ENDED);
     // SAFETY: registered by this thread with this length; its bound is 0 by now.
     let result = unsafe { found().registration.unregister(arch::area()) };
     if result.is_err() {
-        set(KNOWN, MADE);
+        set_known(MADE);
     }
     result
 }

@@ -62,28 +62,24 @@ impl Kind {
     }
 }
 
-/// The innermost loops of a function that are of a kind, in the order in which they begin; at least
-/// one.
+/// The loops of a function that are of a kind and have no other such loop in them, in the order in which they
+/// begin; at least one. Where the compiler asks for the mode in each round, loops of modes share that question.
 pub fn loops(program: &Path, name: &str, kind: Kind) -> Result<Vec<Loop>> {
     let code = function(program, name).map_err(Error::msg)?;
-    let rounds: Vec<Loop> = disassembly::loops(&code).collect();
-    let head = |round: &Loop| round.instructions[0].ip();
-    let is_inner = |round: &Loop| {
-        let inside = &round.instructions[1..];
-        !rounds.iter().any(|other| {
-            inside
-                .iter()
-                .any(|instruction| instruction.ip() == head(other))
-        })
-    };
-    let is_meant: Vec<bool> = rounds
+    let of_kind: Vec<Loop> = disassembly::loops(&code)
+        .filter(|round| kind.is_of(&round.instructions))
+        .collect();
+    let heads: Vec<u64> = of_kind
         .iter()
-        .map(|round| kind.is_of(&round.instructions) && is_inner(round))
+        .map(|round| round.instructions[0].ip())
         .collect();
-    let meant = rounds.into_iter().zip(is_meant);
-    let meant: Vec<Loop> = meant
-        .filter_map(|(round, is)| is.then_some(round))
-        .collect();
+    let mut meant = of_kind;
+    meant.retain(|round| {
+        let inside = &round.instructions[1..];
+        !inside
+            .iter()
+            .any(|instruction| heads.contains(&instruction.ip()))
+    });
     ensure!(
         !meant.is_empty(),
         "{name} of {} has no such loop",

@@ -39,6 +39,7 @@ mod update;
 #[path = "x86_64/words.rs"]
 mod words;
 
+pub(crate) use area::compare_with_bound;
 pub use area::*;
 pub use cache::*;
 #[doc(hidden)]

@@ -150,9 +150,9 @@ extern "C" fn ask_for_cpu() -> c_int {
 }
 
 // vfork(2). The child runs on this thread's block, where it is not registered, until it executes
-// another program or exits; then the parent, which waited, goes on. So both words say so meanwhile. The child
-// uses the parent's stack: the return address is kept in a register, as in every vfork. %r8 and %r9 are the words
-// and their place; the system call changes %rax, %rcx and %r11.
+// another program or exits; then the parent, which waited, goes on. So the words say so meanwhile: sections are
+// kept out first, and let in last. The child uses the parent's stack: the return address is kept in a register, as in
+// every vfork. %r8 and %r10 are the words, %r9 their place; the system call changes %rax, %rcx and %r11.
 global_asm!(
     ".pushsection .text.vfork, \"ax\", @progbits",
     ".globl vfork",
@@ -164,6 +164,8 @@ global_asm!(
     ".cfi_register rip, rdi",
     "mov r9, qword ptr [rip + __vcpu_rt_thread@GOTTPOFF]",
     "mov r8, fs:[r9 + {words}]",
+    "mov r10, fs:[r9 + {bounds}]",
+    "mov qword ptr fs:[r9 + {bounds}], 0",
     "movabs rax, {child}",
     "mov fs:[r9 + {words}], rax",
     "mov eax, 58",
@@ -174,6 +176,7 @@ global_asm!(
     "test eax, eax",
     "jz 20f",
     "mov fs:[r9 + {words}], r8",
+    "mov fs:[r9 + {bounds}], r10",
     "cmp eax, -4095",
     "jae 21f",
     "20: ret",
@@ -190,6 +193,7 @@ global_asm!(
     ".size vfork, . - vfork",
     ".popsection",
     words = const offset_of!(ThreadWords, registered),
+    bounds = const offset_of!(ThreadWords, bounds),
     child = const ((VFORK_CHILD as u64) << 32 | UNKNOWN.cast_unsigned() as u64),
 );
 

@@ -16,7 +16,7 @@ use crate::bench::subject::{Mode, Subject, alternate};
 use crate::program::{Form, Profile, build_by, cargo_for};
 
 /// Increments of all threads together.
-const TOTAL: u32 = 240_000_000;
+const TOTAL: u32 = 960_000_000;
 
 /// Threads in the picture.
 const THREADS: [u32; 7] = [1, 2, 4, 8, 16, 32, 64];

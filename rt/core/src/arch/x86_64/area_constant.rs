@@ -4,6 +4,7 @@
 
 use core::arch::asm;
 
+use crate::access::Access;
 use vcpu_abi::{FEATURE_CONST_OFFSET, RSEQ_AREA_BYTES, RSEQ_OFFSET, Rseq};
 
 /// `rseq_cs` of the calling thread's struct rseq, as a distance from `{rseq}`, which is 0 here: from `%fs`.
@@ -26,6 +27,20 @@ macro_rules! section_asm {
     ([$($templates:tt)*] $($operands:tt)*) => {
         ::core::arch::asm!($($templates)* rseq = const 0, $($operands)*)
     };
+}
+
+/// Compares `{index}` with what it must be below, by [`bound_operand`].
+macro_rules! compare_with_bound {
+    () => {
+        "cmp {index:e}, {bound:e}"
+    };
+}
+pub(crate) use compare_with_bound;
+
+/// The operand `{bound}` of a section by an id, which is the process's bound.
+#[inline(always)]
+pub fn bound_operand(access: Access, _id: usize) -> u32 {
+    access.bound()
 }
 
 /// The distance of struct rseq from `%fs`.

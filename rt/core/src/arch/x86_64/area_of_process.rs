@@ -10,6 +10,8 @@ use core::ptr;
 use static_assertions::const_assert_eq;
 use vcpu_abi::{RSEQ_V2_ALIGN, Rseq};
 
+use crate::access::Access;
+
 /// `rseq_cs` of the calling thread's struct rseq, as a distance from `{rseq}`.
 pub const RSEQ_CS: usize = Rseq::RSEQ_CS_OFFSET;
 /// `mm_cid`, likewise.
@@ -32,6 +34,8 @@ pub struct ThreadWords {
     pub registered: i32,
     /// One of `crate::thread`'s states.
     pub state: u32,
+    /// What its mm_cid and its cpu_id must be below in sections: 0 while it is not known to be registered.
+    pub bounds: [u32; 2],
 }
 
 /// `registered` in the image: no id is below any bound.
@@ -97,6 +101,24 @@ macro_rules! section_asm {
     ([$($templates:tt)*] $($operands:tt)*) => {
         ::core::arch::asm!($($templates)* rseq = in(reg) $crate::arch::rseq_offset(), $($operands)*)
     };
+}
+
+/// Compares `{index}` with what it must be below in this thread, by [`bound_operand`]: in memory, since the
+/// slow path changes it.
+macro_rules! compare_with_bound {
+    () => {
+        "cmp {index:e}, dword ptr fs:[{bound}]"
+    };
+}
+pub(crate) use compare_with_bound;
+
+/// The operand `{bound}` of a section by the id that is so many bytes from struct rseq: where the thread has the
+/// bound of that id, as a distance from `%fs`.
+#[inline(always)]
+pub fn bound_operand(_access: Access, id: usize) -> isize {
+    let index = usize::from(id == CPU_ID);
+    let bounds = offset_of!(ThreadWords, bounds) + index * size_of::<u32>();
+    words_offset() + bounds as isize
 }
 
 /// The distance of struct rseq from `%fs`.

@@ -11,8 +11,14 @@
 /// takes it from %cl, into which compilers then copy it before each section. What waits for its three
 /// cycles is the access to the copy, and nothing that the next section needs.
 macro_rules! section_on_copies {
+    ((const $id:expr), $($rest:tt)*) => {
+        section_on_copies!(@ $id, (const $id), $($rest)*)
+    };
+    ((in(reg) $id:expr), $($rest:tt)*) => {
+        section_on_copies!(@ $id, (in(reg) $id), $($rest)*)
+    };
     (
-        ($($id:tt)+), $access:expr, refused: $refused:literal,
+        @ $value:expr, ($($id:tt)+), $access:expr, refused: $refused:literal,
         code: [$($code:expr),* $(,)?],
         commit: $commit:expr,
         abort: $abort:tt,
@@ -21,7 +27,7 @@ macro_rules! section_on_copies {
         $crate::critical_section!(
             code: [
                 "mov {index:e}, fs:[{rseq} + {id}]",
-                "cmp {index:e}, {bound:e}",
+                $crate::arch::compare_with_bound!(),
                 concat!("jae ", $refused),
                 "imul {index}, {stride}",
                 $($code),*
@@ -29,7 +35,7 @@ macro_rules! section_on_copies {
             commit: $commit,
             abort: $abort,
             id = $($id)+,
-            bound = in(reg) $access.bound(),
+            bound = in(reg) $crate::arch::bound_operand($access, $value),
             stride = in(reg) $access.stride(),
             $($operands)*
         )
