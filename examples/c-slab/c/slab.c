@@ -99,7 +99,7 @@ int slab_start(void)
 }
 
 /* One try to keep items; how many bytes of them in *moved, and how far this copy is in *distance. */
-static int push_section(struct class_words *words, void **items, uint64_t bytes,
+static int push_section(struct class_words *words, void *const *items, uint64_t bytes,
 			uint64_t *moved, uint64_t *distance)
 {
 	uint32_t refused = 0;
@@ -181,7 +181,7 @@ static int reopen(struct slab *slab, unsigned class_)
 }
 
 /* Items between a copy of a shared area, or one that is stopped, and the caller's: the caller alone. */
-static unsigned keep(struct slab *slab, unsigned class_, void **items, unsigned count)
+static unsigned keep(struct slab *slab, unsigned class_, void *const *items, unsigned count)
 {
 	uint64_t *current = &slab->classes[class_].current;
 	void **slot = (void **)(uintptr_t)load(current);
@@ -206,14 +206,7 @@ static unsigned take(struct slab *slab, unsigned class_, void **items, unsigned 
 	return taken;
 }
 
-/* One section that moves items, and what it does where nobody else does anything. */
-struct move {
-	int (*section)(struct class_words *words, void **items, uint64_t bytes, uint64_t *moved,
-		       uint64_t *distance);
-	unsigned (*alone)(struct slab *slab, unsigned class_, void **items, unsigned count);
-};
-
-static unsigned move_batch(const struct move *move, unsigned class_, void **items, unsigned count)
+unsigned slab_push_batch(unsigned class_, void *const *items, unsigned count)
 {
 	uint64_t moved, distance;
 	struct slab *slab;
@@ -223,8 +216,8 @@ static unsigned move_batch(const struct move *move, unsigned class_, void **item
 		return 0;
 	for (attempt = 0; vcpu_abi.mode != VCPU_MODE_SHARED && attempt < vcpu_abi.attempts;
 	     attempt++) {
-		int how = move->section(&first->classes[class_], items, 8ULL * count, &moved,
-					&distance);
+		int how = push_section(&first->classes[class_], items, 8ULL * count, &moved,
+				       &distance);
 
 		if (how == DONE)
 			return (unsigned)(moved / 8);
@@ -240,24 +233,41 @@ static unsigned move_batch(const struct move *move, unsigned class_, void **item
 	slab = (struct slab *)vcpu_shared_address(&vcpu_abi, first);
 	if (vcpu_abi.try_lock(&slab->classes[class_].lock))
 		return 0;
-	count = move->alone(slab, class_, items, count);
+	count = keep(slab, class_, items, count);
 	vcpu_abi.unlock(&slab->classes[class_].lock);
 	return count;
 }
 
-unsigned slab_push_batch(unsigned class_, void *const *items, unsigned count)
-{
-	static const struct move push = { push_section, keep };
-
-	/* Nobody writes to them. */
-	return move_batch(&push, class_, (void **)(uintptr_t)items, count);
-}
-
 unsigned slab_pop_batch(unsigned class_, void **items, unsigned count)
 {
-	static const struct move pop = { pop_section, take };
+	uint64_t moved, distance;
+	struct slab *slab;
+	uint32_t attempt;
 
-	return move_batch(&pop, class_, items, count);
+	if (!first || count == 0 || class_ >= SLAB_CLASSES)
+		return 0;
+	for (attempt = 0; vcpu_abi.mode != VCPU_MODE_SHARED && attempt < vcpu_abi.attempts;
+	     attempt++) {
+		int how = pop_section(&first->classes[class_], items, 8ULL * count, &moved,
+				      &distance);
+
+		if (how == DONE)
+			return (unsigned)(moved / 8);
+		if (how == MISSED) {
+			slab = (struct slab *)(void *)((char *)first + distance);
+			if (!is_closed(slab, class_) || !reopen(slab, class_))
+				return 0;
+		}
+		if (how == REFUSED &&
+		    !vcpu_thread_may_retry(&vcpu_abi, &first->classes[class_].current))
+			break;
+	}
+	slab = (struct slab *)vcpu_shared_address(&vcpu_abi, first);
+	if (vcpu_abi.try_lock(&slab->classes[class_].lock))
+		return 0;
+	count = take(slab, class_, items, count);
+	vcpu_abi.unlock(&slab->classes[class_].lock);
+	return count;
 }
 
 /* The fast path: one section, and what it cannot do is done by the other. */
