@@ -112,7 +112,10 @@ pub fn host_runs(names: &BTreeSet<String>, extent: Extent) -> Vec<HostRun> {
             program: run.program,
             registers,
         });
-    single.chain(matrix).collect()
+    let mut runs: Vec<HostRun> = single.chain(matrix).collect();
+    // What spins for minutes comes last.
+    runs.sort_by_key(|run| SELDOM.contains(&run.program.as_str()));
+    runs
 }
 
 fn suite_plan(suite: &str, names: &BTreeSet<String>, processors: u32, extent: Extent) -> String {
@@ -171,7 +174,7 @@ fn names(directory: &Path) -> Result<BTreeSet<String>> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Extent, suite_plan};
+    use super::{Extent, host_runs, suite_plan};
     use crate::kernel::plan::Plan;
 
     fn lines(names: &[&str], extent: Extent) -> Vec<String> {
@@ -207,5 +210,15 @@ mod tests {
         let programs = ["basic_percpu_ops_test", "basic_test"];
         assert_eq!(lines(&programs, Extent::Reduced).len(), 1);
         assert_eq!(lines(&programs, Extent::Whole).len(), 2);
+    }
+
+    #[test]
+    fn what_spins_for_minutes_comes_last() {
+        let names = ["basic_percpu_ops_test", "basic_test", "param_test"];
+        let names = names.into_iter().map(str::to_owned).collect();
+        let runs = host_runs(&names, Extent::Whole);
+        let place = |name| runs.iter().position(|run| run.program == name).unwrap();
+        assert_eq!(place("basic_percpu_ops_test"), runs.len() - 1);
+        assert_eq!(place("basic_test"), 0);
     }
 }
