@@ -22,12 +22,11 @@ pub struct Situation {
     pub is_active: bool,
     /// Others find our own area by `__rseq_offset`.
     pub is_announced: bool,
-    /// Nobody has used the C library's registration yet, and nobody will find it.
-    pub may_take_over: bool,
+    /// The library was loaded with the program, before ld.so in the order of lookups: nobody has used the C
+    /// library's registration yet and nobody will find it, and nothing has asked for locked memory (mlockall).
+    pub comes_first: bool,
     /// No code of the program has run yet, and no other thread.
     pub is_starting: bool,
-    /// Nothing has asked for locked memory (mlockall), since the program is just being loaded.
-    pub nothing_is_locked: bool,
 }
 
 /// The ways to try, one after the other.
@@ -38,7 +37,7 @@ pub fn ways(choice: RseqChoice, situation: Situation) -> &'static [Way] {
         (RseqChoice::Auto | RseqChoice::Adopt, true) => &[Way::Adopt],
         (RseqChoice::Auto, false) if !situation.is_announced => &[],
         (RseqChoice::Auto | RseqChoice::Own, false) => &[Way::Own],
-        (RseqChoice::Own, true) if situation.may_take_over => &[Way::TakeOver, Way::Adopt],
+        (RseqChoice::Own, true) if situation.comes_first => &[Way::TakeOver, Way::Adopt],
         (RseqChoice::Own, true) => &[Way::Adopt],
     }
 }
@@ -53,9 +52,8 @@ mod tests {
             Situation {
                 is_active: active,
                 is_announced: announced,
-                may_take_over: take,
+                comes_first: take,
                 is_starting: false,
-                nothing_is_locked: false,
             },
         )
     }

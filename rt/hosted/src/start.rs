@@ -204,7 +204,7 @@ pub unsafe fn start(
     if tunables.gs == GsChoice::Auto {
         tunables.gs = GsChoice::Off;
     }
-    let map = if situation.nothing_is_locked {
+    let map = if situation.comes_first {
         areas::map_where_nothing_is_locked
     } else {
         areas::map

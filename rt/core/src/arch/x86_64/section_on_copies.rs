@@ -2,10 +2,11 @@
 //! How every section of the runtime begins: it finds this thread's copies.
 
 /// A [`critical_section!`](crate::critical_section!) on this thread's copies of objects, by the id whose
-/// distance from struct rseq is the operand `$id`: `(const ID)`, or `(in(reg) id)`. `{index}`, an output that the caller names, is their
-/// distance from vCPU 0's in bytes. A thread without a valid id leaves by a jump to `$refused`: one
-/// comparison tests registration and range, since an unregistered thread's ids are all ones, and after a
-/// failed execve Linux 7.3 shows mm_cid = 0x80000000 until the next switch.
+/// distance from struct rseq is the operand `$id`: `(const ID)`, or `(in(reg) id)`. `{index}`, an output that
+/// the caller names, is their distance from vCPU 0's in bytes. A thread without a valid id leaves by a jump to
+/// `$refused`: one comparison tests registration and range. In the no_std form an unregistered thread's ids are
+/// all ones, in the hosted form its bound is 0; and after a failed execve Linux 7.3 shows mm_cid = 0x80000000
+/// until the next switch.
 ///
 /// A multiplication, although the stride is a power of two: it takes the stride from any register, a shift
 /// takes it from %cl, into which compilers then copy it before each section. What waits for its three
