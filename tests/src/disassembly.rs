@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Instructions of functions in executables: loops, ways through, and what they cost.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
@@ -14,12 +15,16 @@ use object::{Object, ObjectSection, ObjectSymbol};
 pub struct Loop {
     /// Where it begins within a 64-byte line.
     pub offset: u64,
-    /// The instructions of one round when no forward branch is taken.
+    /// The instructions of one round.
     pub instructions: Vec<Instruction>,
 }
 
-/// The loops of a function, in order.
-pub fn loops(code: &[Instruction]) -> impl Iterator<Item = Loop> {
+/// The loops of a function that have a round of such instructions as `may_have` says, in order. Of each the round
+/// in which a branch is taken only where the code behind it does not come back.
+pub fn loops(
+    code: &[Instruction],
+    may_have: impl Fn(&Instruction) -> bool,
+) -> impl Iterator<Item = Loop> {
     let mut heads: Vec<u64> = code
         .iter()
         .filter(|branch| is_branch(branch) && branch.near_branch_target() <= branch.ip())
@@ -27,8 +32,8 @@ pub fn loops(code: &[Instruction]) -> impl Iterator<Item = Loop> {
         .collect();
     heads.sort_unstable();
     heads.dedup();
-    heads.into_iter().filter_map(|head| {
-        let instructions = round(code, head)?;
+    heads.into_iter().filter_map(move |head| {
+        let instructions = round(code, head, &may_have)?;
         let offset = head % 64;
         Some(Loop {
             offset,
@@ -37,21 +42,34 @@ pub fn loops(code: &[Instruction]) -> impl Iterator<Item = Loop> {
     })
 }
 
-/// Follows the code from `head` until it branches back there; `None` when it does not.
-fn round(code: &[Instruction], head: u64) -> Option<Vec<Instruction>> {
-    let mut instructions = Vec::new();
-    let mut address = head;
-    while instructions.len() < code.len() {
-        let instruction = at(code, address)?;
-        instructions.push(instruction);
-        if is_branch(&instruction) && instruction.near_branch_target() == head {
-            return Some(instructions);
-        }
-        address = match instruction.flow_control() {
-            FlowControl::UnconditionalBranch => instruction.near_branch_target(),
-            FlowControl::Return => return None,
-            _ => instruction.next_ip(),
+/// Follows the code from `head` until it branches back there; `None` when it does not. A branch is taken where
+/// the code behind it does not come back.
+fn round(
+    code: &[Instruction],
+    head: u64,
+    may_have: &impl Fn(&Instruction) -> bool,
+) -> Option<Vec<Instruction>> {
+    let mut seen = BTreeSet::new();
+    let mut open = vec![(Vec::new(), head)];
+    while let Some((mut way, address)) = open.pop() {
+        let is_new = seen.insert(address);
+        let Some(instruction) = at(code, address).filter(|one| is_new && may_have(one)) else {
+            continue;
         };
+        let (next, target) = (instruction.next_ip(), instruction.near_branch_target());
+        way.push(instruction);
+        if is_branch(&instruction) && target == head {
+            return Some(way);
+        }
+        match instruction.flow_control() {
+            FlowControl::UnconditionalBranch => open.push((way, target)),
+            FlowControl::ConditionalBranch => {
+                open.push((way.clone(), target));
+                open.push((way, next));
+            }
+            FlowControl::Return => {}
+            _ => open.push((way, next)),
+        }
     }
     None
 }

@@ -129,7 +129,9 @@ fn main() {
         let program = Form::DEFAULT.program("words")?;
         compare(0, &LOOPS_OF_C, shortest, |name| {
             let code = function(&program, name)?;
-            Ok(loops(&code).map(|found| found.instructions).collect())
+            Ok(loops(&code, |_| true)
+                .map(|found| found.instructions)
+                .collect())
         })
     }));
     case::run(cases)
@@ -168,7 +170,9 @@ fn rounds(form: Form) -> Result<(), String> {
     let program = form.program("fast_paths")?;
     compare(more(form), &LOOPS, shortest, |name| {
         let code = function(&program, name)?;
-        Ok(loops(&code).map(|found| found.instructions).collect())
+        Ok(loops(&code, |_| true)
+            .map(|found| found.instructions)
+            .collect())
     })
 }
 

@@ -8,7 +8,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use static_assertions::const_assert;
 use vcpu_abi::{Mode, STRIDE_MAXIMUM, STRIDE_MINIMUM};
 
-use crate::arch;
+use crate::arch::{self, Place};
 use crate::first_use;
 use crate::process::{self, Found};
 use crate::topology::MAX_CPUS;
@@ -21,7 +21,6 @@ pub(crate) const ATTEMPTS: u32 = 64;
 /// How per-vCPU words are reached in this process. It is settled before the first object exists and
 /// never changes.
 #[derive(Clone, Copy, Debug)]
-#[repr(C)]
 pub struct Access {
     /// What an mm_cid must be below: `nr_vcpus` in the modes that go by it, else 0, so that every
     /// one is out of range, also where a kernel fills it although the mode goes by cpu_id: two
@@ -30,16 +29,18 @@ pub struct Access {
     /// The stride, at most 2^30, whose lowest twelve bits are zero; or [`Self::SHARED`] with what goes with
     /// it.
     area: u32,
+    /// Where sections find what they need of a thread.
+    place: Place,
 }
 
-/// Written by [`Access::settle`] alone, then read by [`Access::current`]. In .data although it is
+/// The bound of [`Access::current`] in its lower half, the area in its upper one. Written by [`Access::settle`] alone, then read by [`Access::current`]. In .data although it is
 /// zero, beside what else the start writes.
 #[unsafe(link_section = ".data.vcpu_rt")]
-pub(crate) static CURRENT: CurrentCell = CurrentCell(UnsafeCell::new(Access::NONE));
+pub(crate) static CURRENT: CurrentCell = CurrentCell(UnsafeCell::new(0));
 
 /// See [`CURRENT`].
 #[repr(transparent)]
-pub(crate) struct CurrentCell(UnsafeCell<Access>);
+pub(crate) struct CurrentCell(UnsafeCell<u64>);
 
 // SAFETY: written while the process has one thread, then only read.
 unsafe impl Sync for CurrentCell {}
@@ -68,7 +69,11 @@ impl Access {
     const AREAS: u32 = 8;
 
     /// Before the start. Every operation is refused its fast path.
-    pub(crate) const NONE: Self = Self { bound: 0, area: 0 };
+    pub(crate) const NONE: Self = Self {
+        bound: 0,
+        area: 0,
+        place: Place::NONE,
+    };
 
     /// In this process, once it has areas.
     pub(crate) fn of(found: &Found) -> Self {
@@ -81,7 +86,11 @@ impl Access {
                 (0, Self::SHARED | areas | found.stride().trailing_zeros())
             }
         };
-        Self { bound, area }
+        Self {
+            bound,
+            area,
+            place: Place::current(),
+        }
     }
 
     /// Makes it what [`current`](Self::current) gives.
@@ -89,8 +98,9 @@ impl Access {
     /// # Safety
     /// Called by the start, before there is any object, while the process has one thread.
     pub(crate) unsafe fn settle(self) {
+        let bits = u64::from(self.bound) | u64::from(self.area) << 32;
         // SAFETY: nobody else writes or reads it now.
-        unsafe { *CURRENT.0.get() = self };
+        unsafe { *CURRENT.0.get() = bits };
     }
 
     /// How words are reached, in code that has an object. A compiler takes it for a constant: it is
@@ -101,7 +111,14 @@ impl Access {
         Self {
             bound: bits as u32,
             area: (bits >> 32) as u32,
+            place: Place::current(),
         }
+    }
+
+    /// Where sections find what they need of a thread.
+    #[inline(always)]
+    pub fn place(self) -> Place {
+        self.place
     }
 
     /// Whether the kernel loads the GS base.
@@ -159,6 +176,7 @@ impl Access {
         Self {
             bound: found.nr_vcpus,
             area: found.stride(),
+            place: Place::current(),
         }
     }
 }

@@ -89,6 +89,17 @@ pub fn build(program: &str, features: &[&str], all: &[Loops], file: &str) -> Res
     )
 }
 
+/// The same with a program that relocates itself.
+pub fn build_static_pie(program: &str, all: &[Loops], file: &str) -> Result<PathBuf> {
+    build_by_cargo(
+        || cargo_for("build", Form::StaticPie),
+        program,
+        &[],
+        all,
+        file,
+    )
+}
+
 /// The same with a program of std, as its users build it.
 pub fn build_hosted(program: &str, all: &[Loops], file: &str) -> Result<PathBuf> {
     let build = || {

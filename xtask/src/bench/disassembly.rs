@@ -46,40 +46,51 @@ pub enum Kind {
 }
 
 impl Kind {
-    fn is_of(self, instructions: &[Instruction]) -> bool {
-        let has = |segment| {
-            instructions
-                .iter()
-                .any(|instruction| instruction.segment_prefix() == segment)
-        };
-        let is_locked = instructions.iter().any(Instruction::has_lock_prefix);
+    /// Whether such an instruction may be in a round. Who calls a function is not on the fast path.
+    fn may_have(self, instruction: &Instruction) -> bool {
+        let segment = instruction.segment_prefix();
+        let calls = instruction.flow_control() == FlowControl::Call;
         match self {
             Self::Any => true,
-            Self::Gs => has(Register::GS),
-            Self::Section => has(Register::FS) && !has(Register::GS) && !is_locked,
-            Self::Locked => is_locked && !has(Register::FS) && !has(Register::GS),
+            Self::Gs => !calls,
+            Self::Section => !calls && segment != Register::GS && !instruction.has_lock_prefix(),
+            Self::Locked => !calls && segment != Register::GS && segment != Register::FS,
+        }
+    }
+
+    /// Whether one such must be.
+    fn must_have(self, instruction: &Instruction) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Gs => instruction.segment_prefix() == Register::GS,
+            Self::Section => instruction.segment_prefix() == Register::FS,
+            Self::Locked => instruction.has_lock_prefix(),
         }
     }
 }
 
 /// The loops of a function that are of a kind and have no other such loop in them, in the order in which they
-/// begin; at least one. Where the compiler asks for the mode in each round, loops of modes share that question.
+/// begin; at least one. Where the compiler asks for the mode in each round, loops of modes share that question; and
+/// where it has a jump back into the middle of a round, that is no loop of its own.
 pub fn loops(program: &Path, name: &str, kind: Kind) -> Result<Vec<Loop>> {
     let code = function(program, name).map_err(Error::msg)?;
-    let of_kind: Vec<Loop> = disassembly::loops(&code)
-        .filter(|round| kind.is_of(&round.instructions))
+    let of_kind: Vec<Loop> = disassembly::loops(&code, |one| kind.may_have(one))
+        .filter(|round| round.instructions.iter().any(|one| kind.must_have(one)))
         .collect();
-    let heads: Vec<u64> = of_kind
-        .iter()
-        .map(|round| round.instructions[0].ip())
+    let head = |round: &Loop| round.instructions[0].ip();
+    let has = |round: &Loop, address| round.instructions.iter().any(|one| one.ip() == address);
+    let is_outer = |round: &Loop| {
+        of_kind.iter().any(|other| {
+            let is_the_same = has(other, head(round)) && head(round) <= head(other);
+            has(round, head(other)) && !is_the_same
+        })
+    };
+    let are_outer: Vec<bool> = of_kind.iter().map(is_outer).collect();
+    let meant: Vec<Loop> = of_kind
+        .into_iter()
+        .zip(are_outer)
+        .filter_map(|(round, is_outer)| (!is_outer).then_some(round))
         .collect();
-    let mut meant = of_kind;
-    meant.retain(|round| {
-        let inside = &round.instructions[1..];
-        !inside
-            .iter()
-            .any(|instruction| heads.contains(&instruction.ip()))
-    });
     ensure!(
         !meant.is_empty(),
         "{name} of {} has no such loop",

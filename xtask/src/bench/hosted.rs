@@ -9,7 +9,9 @@ use std::process::ExitCode;
 use anyhow::{Error, Result};
 use vcpu_tests::hosted::Form;
 
-use super::aligned::{Loops, ROUNDS, build, build_hosted, medians, over_alignments};
+use super::aligned::{
+    Loops, ROUNDS, build, build_hosted, build_static_pie, medians, over_alignments,
+};
 use super::disassembly::Kind;
 use super::exec::run_shuffled_in;
 use super::reference::{GCC, compile};
@@ -17,17 +19,20 @@ use super::statistics::{Ratio, median};
 use super::subject::{Mode, Subject, alternate};
 use super::{Row, finish, machine, process};
 
-const NO_STD: Loops = Loops {
-    name: "allocated_one",
-    kind: Kind::Section,
-};
+/// One increment a round, and eight, of an allocated object and of a declared variable.
+const LOOPS: [Loops; 4] = [
+    section_loops("allocated_one"),
+    section_loops("declared_one"),
+    section_loops("allocated_eight"),
+    section_loops("declared_eight"),
+];
 
-const HOSTED: Loops = Loops {
-    name: "hosted_one",
-    kind: Kind::Section,
-};
+const fn section_loops(name: &'static str) -> Loops {
+    let kind = Kind::Section;
+    Loops { name, kind }
+}
 
-/// All four rows.
+/// All five rows.
 pub fn hosted(json: Option<&Path>) -> Result<ExitCode> {
     println!("{}", machine()?);
     let library = Form::Preload
@@ -43,17 +48,15 @@ pub fn hosted(json: Option<&Path>) -> Result<ExitCode> {
         "create_join_glibc",
     )?;
     let get_cpu = compile(GCC, "sched_getcpu", &[], &[], "sched_getcpu")?;
-    let programs = [
-        build_hosted("bench-increment-hosted", &[HOSTED], "increment-hosted")?,
-        build("bench-increment", &[], &[NO_STD], "increment-hosted-no_std")?,
+    let increments_of = [
+        build_hosted("bench-increment-hosted", &LOOPS, "increment-hosted")?,
+        build_static_pie("bench-increment", &LOOPS, "increment-static-pie")?,
+        build("bench-increment", &[], &LOOPS, "increment-static")?,
     ];
     process::pin_to_one_cpu()?;
-    let rows = [
-        start(&nothing, &library)?,
-        create_join(&create, &library)?,
-        increment(&programs)?,
-        sched_getcpu(&get_cpu, &library)?,
-    ];
+    let mut rows = vec![start(&nothing, &library)?, create_join(&create, &library)?];
+    rows.extend(increments(&increments_of)?);
+    rows.push(sched_getcpu(&get_cpu, &library)?);
     finish(&rows, json)
 }
 
@@ -99,29 +102,48 @@ fn create_join(program: &Path, library: &Path) -> Result<Row> {
         Ratio::new([adopt, adopt_again], plain, median),
         Ratio::new([own, own_again], plain, median),
     ];
-    let worse = ratios.iter().max_by(|a, b| a.value.total_cmp(&b.value));
-    let worse = worse.expect("there are two");
+    let worse = worst(&ratios);
     Ok(Row::ratio("preload_create_join_vs_plain", worse, 1.06))
 }
 
-/// The public function in a loop; a section in both.
-fn increment([hosted, no_std]: &[PathBuf; 2]) -> Result<Row> {
-    HOSTED.show("hosted", hosted)?;
-    NO_STD.show("no_std", no_std)?;
-    let subject = |program| Subject::in_mode(program, Mode::Rseq).with(NO_STD.name);
-    let subjects = [subject(hosted), subject(hosted), subject(no_std)];
+/// The public function, a section in each program. A row has the worst of all loops.
+fn increments(programs: &[PathBuf; 3]) -> Result<[Row; 2]> {
+    let mut subjects = Vec::new();
+    for loops in LOOPS {
+        let [hosted, static_pie, fixed] = programs;
+        loops.show(&format!("hosted: {}", loops.name), hosted)?;
+        loops.show(&format!("no_std, static-pie: {}", loops.name), static_pie)?;
+        loops.show(&format!("no_std: {}", loops.name), fixed)?;
+        let subject = |program| Subject::in_mode(program, Mode::Rseq).with(loops.name);
+        subjects.extend([hosted, hosted, static_pie, fixed].map(|program| subject(program)));
+    }
     let times = alternate(&subjects, ROUNDS, medians)?;
-    let [ours, again, no_std] = &times[..] else {
-        unreachable!("one list a subject")
-    };
-    println!(
-        "increment: hosted {:.2} ns, again {:.2} ns, no_std {:.2} ns",
-        over_alignments(ours),
-        over_alignments(again),
-        over_alignments(no_std)
-    );
-    let ratio = Ratio::new([ours, again], no_std, over_alignments);
-    Ok(Row::ratio("hosted_inc_vs_no_std", &ratio, 1.10))
+    let mut like_for_like = Vec::new();
+    let mut with_fixed = Vec::new();
+    for (loops, times) in LOOPS.iter().zip(times.chunks(4)) {
+        let [ours, again, static_pie, fixed] = times else {
+            unreachable!("four lists for each of the loops")
+        };
+        println!(
+            "{}: hosted {:.3} ns, again {:.3} ns, no_std static-pie {:.3} ns, no_std {:.3} ns",
+            loops.name,
+            over_alignments(ours),
+            over_alignments(again),
+            over_alignments(static_pie),
+            over_alignments(fixed)
+        );
+        like_for_like.push(Ratio::new([ours, again], static_pie, over_alignments));
+        with_fixed.push(Ratio::new([ours, again], fixed, over_alignments));
+    }
+    Ok([
+        Row::ratio("hosted_inc_vs_no_std", worst(&like_for_like), 1.10),
+        Row::ratio("hosted_inc_vs_no_std_fixed", worst(&with_fixed), 1.25),
+    ])
+}
+
+fn worst(ratios: &[Ratio]) -> &Ratio {
+    let worst = ratios.iter().max_by(|a, b| a.value.total_cmp(&b.value));
+    worst.expect("there is one")
 }
 
 /// The library's function beside glibc's, both by the registered area.

@@ -67,6 +67,21 @@ macro_rules! aligned_functions {
     }};
 }
 
+/// The body of a round in which the loop's own instructions weigh little: `$operation` eight times.
+#[macro_export]
+macro_rules! eight_times {
+    ($operation:expr) => {{
+        $operation;
+        $operation;
+        $operation;
+        $operation;
+        $operation;
+        $operation;
+        $operation;
+        $operation;
+    }};
+}
+
 /// The number in an environment variable of the build, below 64; 0 without it.
 pub const fn lead(text: Option<&str>) -> usize {
     let Some(text) = text else { return 0 };

@@ -20,11 +20,26 @@ pub const AREA_ALIGN: usize = RSEQ_OFFSET;
 /// What the table's features say of the distance.
 pub const OFFSET_FEATURE: u64 = FEATURE_CONST_OFFSET;
 
+/// Where the process has what sections need of a thread: at constant distances.
+#[derive(Clone, Copy, Debug)]
+pub struct Place;
+
+impl Place {
+    /// Before the start.
+    pub(crate) const NONE: Self = Self;
+
+    /// In this process.
+    #[inline(always)]
+    pub(crate) fn current() -> Self {
+        Self
+    }
+}
+
 /// The `asm!` of a critical section: its templates, and behind them its operands.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! section_asm {
-    ([$($templates:tt)*] $($operands:tt)*) => {
+    ($(place: $place:expr,)? [$($templates:tt)*] $($operands:tt)*) => {
         ::core::arch::asm!($($templates)* rseq = const 0, $($operands)*)
     };
 }

@@ -94,10 +94,37 @@ pub(crate) unsafe fn set_rseq_offset(offset: isize) {
     unsafe { *OFFSET.0.get() = offset };
 }
 
+/// Where the process has what sections need of a thread, as distances from `%fs`. Whoever knows it before the
+/// question for the mode finds it once for many operations: behind that question compilers ask again for each.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    /// Of struct rseq.
+    pub rseq: isize,
+    /// Of [`ThreadWords`].
+    words: isize,
+}
+
+impl Place {
+    /// Before the start.
+    pub(crate) const NONE: Self = Self { rseq: 0, words: 0 };
+
+    /// In this process.
+    #[inline(always)]
+    pub fn current() -> Self {
+        Self {
+            rseq: rseq_offset(),
+            words: words_offset(),
+        }
+    }
+}
+
 /// The `asm!` of a critical section: its templates, and behind them its operands.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! section_asm {
+    (place: $place:expr, [$($templates:tt)*] $($operands:tt)*) => {
+        ::core::arch::asm!($($templates)* rseq = in(reg) $place.rseq, $($operands)*)
+    };
     ([$($templates:tt)*] $($operands:tt)*) => {
         ::core::arch::asm!($($templates)* rseq = in(reg) $crate::arch::rseq_offset(), $($operands)*)
     };
@@ -115,10 +142,10 @@ pub(crate) use compare_with_bound;
 /// The operand `{bound}` of a section by the id that is so many bytes from struct rseq: where the thread has the
 /// bound of that id, as a distance from `%fs`.
 #[inline(always)]
-pub fn bound_operand(_access: Access, id: usize) -> isize {
+pub fn bound_operand(access: Access, id: usize) -> isize {
     let index = usize::from(id == CPU_ID);
     let bounds = offset_of!(ThreadWords, bounds) + index * size_of::<u32>();
-    words_offset() + bounds as isize
+    access.place().words + bounds as isize
 }
 
 /// The distance of struct rseq from `%fs`.

@@ -41,6 +41,7 @@
 #[macro_export]
 macro_rules! critical_section {
     (
+        $(place: $place:expr,)?
         $(before: [$($before:expr),+ $(,)?],)?
         $(after: [$($after:expr),+ $(,)?],)?
         code: [$($code:expr),* $(,)?],
@@ -49,7 +50,7 @@ macro_rules! critical_section {
         $($operands:tt)*
     ) => {{
         const { $crate::arch::check_section(&[$($code),*], $commit) };
-        $crate::section_asm!([
+        $crate::section_asm!($(place: $place,)? [
             $($($before,)+)?
             $crate::set_rseq_cs!("{rseq_cs_scratch}", "{rseq} + {rseq_cs}", "774f"),
             "771:",

@@ -86,6 +86,7 @@ unsafe fn in_section<const ID: usize>(
     // first, and then the upper new word.
     unsafe {
         critical_section!(
+            place: access.place(),
             before: ["mov r10, rbx"],
             after: ["mov rbx, r10"],
             code: [

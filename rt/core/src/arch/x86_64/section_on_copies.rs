@@ -26,6 +26,7 @@ macro_rules! section_on_copies {
         $($operands:tt)*
     ) => {
         $crate::critical_section!(
+            place: $access.place(),
             code: [
                 "mov {index:e}, fs:[{rseq} + {id}]",
                 $crate::arch::compare_with_bound!(),

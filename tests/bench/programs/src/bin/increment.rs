@@ -2,7 +2,7 @@
 //! Increments in a loop at each of eight places of a 64-byte line: `bench-increment MODE LOOP`. Prints
 //! nanoseconds an increment, a line for each place, a column for each sample.
 //!
-//! The loops increment one word or sixteen, each on a cache line of its own: plain memory by one instruction, `plain` or `lock`ed; per-vCPU data by one `%gs:`
+//! The loops increment one word, once or eight times a round, or sixteen, each on a cache line of its own: plain memory by one instruction, `plain` or `lock`ed; per-vCPU data by one `%gs:`
 //! instruction, `gs`, with the same operand but for the segment; and by the public functions, of
 //! `allocated` objects and of `declared` variables.
 
@@ -11,7 +11,9 @@
 
 use core::arch::asm;
 
-use vcpu_bench_programs::{Samples, aligned_loops, expect_mode, leave_vcpu_0, print_samples, word};
+use vcpu_bench_programs::{
+    Samples, aligned_loops, eight_times, expect_mode, leave_vcpu_0, print_samples, word,
+};
 use vcpu_rt::{Object, PerVcpu, Single, field, per_vcpu};
 
 vcpu_rt::entry!(main);
@@ -133,6 +135,18 @@ fn loops(name: &str) -> (Loops, u32) {
         "declared_one" => (
             aligned_loops!("declared_one", |_words: &Words| field!(A, word).inc()),
             1,
+        ),
+        "allocated_eight" => (
+            aligned_loops!("allocated_eight", |words: &Words| eight_times!(
+                words.one.inc()
+            )),
+            8,
+        ),
+        "declared_eight" => (
+            aligned_loops!("declared_eight", |_words: &Words| eight_times!(
+                field!(A, word).inc()
+            )),
+            8,
         ),
         "plain_16words" => (
             aligned_loops!("plain_16words", |words: &Words| on_sixteen!(
