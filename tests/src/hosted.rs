@@ -259,6 +259,26 @@ pub fn directory() -> Result<PathBuf, String> {
     Ok(path)
 }
 
+/// The program `hosted_rust`, built as a user builds one: with std, for the C library of the toolchain.
+pub fn rust_program(profile: &str) -> Result<PathBuf, String> {
+    let target = target_directory()?;
+    let mut build = cargo();
+    build.args([
+        "build",
+        "--offline",
+        "--quiet",
+        "--package",
+        "vcpu-test-hosted",
+    ]);
+    header::run(
+        build
+            .args(["--profile", profile])
+            .env("CARGO_TARGET_DIR", &target),
+    )?;
+    let directory = if profile == "dev" { "debug" } else { profile };
+    Ok(target.join(directory).join("hosted_rust"))
+}
+
 /// What `cargo xtask dist` installs, made once per test process.
 pub fn dist() -> Result<PathBuf, String> {
     static DIST: OnceLock<Result<PathBuf, String>> = OnceLock::new();

@@ -9,6 +9,7 @@ use iced_x86::{Code, FlowControl, Instruction, Register};
 use vcpu_abi::{RSEQ_OFFSET, Rseq};
 use vcpu_tests::case::{self, Case};
 use vcpu_tests::disassembly::{Cost, cost, function, loops, ways};
+use vcpu_tests::hosted::rust_program;
 use vcpu_tests::programs::{Form, PASSED, Relocation};
 use vcpu_tests::run::Run;
 
@@ -105,6 +106,25 @@ const LOOPS: [Row; 2] = [
     ("loop_section_add", None, (9, 3), None),
 ];
 
+/// In the hosted form: seven instructions an update, and those that count rounds; with several updates the question
+/// for the mode, and a jump.
+const LOOPS_HOSTED: [(&str, Cost); 2] = [
+    (
+        "loop_inc",
+        Cost {
+            instructions: 9,
+            memory: 4,
+        },
+    ),
+    (
+        "loop_inc_four_times",
+        Cost {
+            instructions: 33,
+            memory: 16,
+        },
+    ),
+];
+
 fn main() {
     let mut cases = Vec::new();
     let pie = Form {
@@ -117,6 +137,7 @@ fn main() {
         }));
         cases.push(Case::new(format!("{form}::loops"), move || rounds(form)));
     }
+    cases.push(Case::new("hosted::loops", hosted_rounds));
     cases.push(Case::new("rbx_is_changed_last", rbx_is_changed_last));
     // C code is the same in every form of the program.
     cases.push(Case::new("functions_of_c", || {
@@ -174,6 +195,25 @@ fn rounds(form: Form) -> Result<(), String> {
             .map(|found| found.instructions)
             .collect())
     })
+}
+
+/// The same in the hosted form: struct rseq is at a distance that the process found, in a register, and the bound is
+/// the thread's, in memory. Both are found before the loop. A call, a locked instruction and `%gs:` are not on the
+/// fast path.
+fn hosted_rounds() -> Result<(), String> {
+    let program = rust_program("release")?;
+    let on_the_path = |one: &Instruction| !calls(one) && !one.has_lock_prefix() && !uses_gs(one);
+    for (name, expected) in LOOPS_HOSTED {
+        let code = function(&program, name)?;
+        let rounds = loops(&code, on_the_path).map(|found| found.instructions);
+        let in_section = rounds.filter(|round| round.iter().any(begins_section));
+        let found = shortest(&mut in_section.map(|round| cost(&round)));
+        let holds = found.is_some_and(|found| {
+            found.memory == expected.memory && found.instructions <= expected.instructions
+        });
+        assert!(holds, "{name}: {found:?}, not {expected:?}");
+    }
+    Ok(())
 }
 
 /// Instructions that a section needs more than the tables say.

@@ -1,21 +1,21 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The hosted form in a Rust program with std, alone and beside a C library that is a user of the ABI too.
 
-use std::path::PathBuf;
-
 use vcpu_abi::MODE_SHARED;
 use vcpu_tests::case::{self, Case};
 use vcpu_tests::confine;
 use vcpu_tests::header::run;
-use vcpu_tests::hosted::{Form, State, WAYS, WITHOUT_LIBC, Way, compiler, directory, source};
-use vcpu_tests::programs::{PASSED, cargo, target_directory};
+use vcpu_tests::hosted::{
+    Form, State, WAYS, WITHOUT_LIBC, Way, compiler, directory, rust_program, source,
+};
+use vcpu_tests::programs::PASSED;
 use vcpu_tests::run::Run;
 
 fn main() {
     let mut cases = Vec::new();
     for profile in ["dev", "release"] {
         for way in WAYS {
-            for scenario in ["all", "thread"] {
+            for scenario in ["all", "thread", "fast_paths"] {
                 cases.push(
                     Case::new(format!("{profile}::{way}::{scenario}"), move || {
                         alone(profile, way, scenario)
@@ -35,24 +35,6 @@ fn main() {
     case::run(cases)
 }
 
-/// The program, built as a user builds one: with std, for the C library of the toolchain.
-fn program(profile: &str) -> Result<PathBuf, String> {
-    let target = target_directory()?;
-    let mut build = cargo();
-    build.args([
-        "build",
-        "--offline",
-        "--quiet",
-        "--package",
-        "vcpu-test-hosted",
-    ]);
-    run(build
-        .args(["--profile", profile])
-        .env("CARGO_TARGET_DIR", &target))?;
-    let directory = if profile == "dev" { "debug" } else { profile };
-    Ok(target.join(directory).join("hosted_rust"))
-}
-
 fn in_way(run: Run, way: Way) -> Run {
     match way {
         Way::AsItIs => run,
@@ -65,7 +47,9 @@ fn in_way(run: Run, way: Way) -> Run {
 
 /// A crate in a program is as an archive in it.
 fn alone(profile: &str, way: Way, scenario: &str) -> Result<(), String> {
-    let outcome = in_way(Run::new(program(profile)?), way).arg(scenario).run();
+    let outcome = in_way(Run::new(rust_program(profile)?), way)
+        .arg(scenario)
+        .run();
     let outcome = outcome.exits(PASSED);
     let state = Form::Archive.state(way);
     assert_eq!(outcome.value("state"), format!("{state:?}"));
@@ -86,7 +70,7 @@ fn users(profile: &str, way: Way) -> Result<(), String> {
         .arg(source("users_library"));
     gcc.arg(format!("-Wl,-rpath,{0},-L{0}", libraries.display()));
     run(gcc.arg("-lvcpu_rt"))?;
-    let run = Run::new(program(profile)?).arg("users").arg(&library);
+    let run = Run::new(rust_program(profile)?).arg("users").arg(&library);
     let outcome = in_way(run.env("VCPU_RT_DEBUG=1"), way).run().exits(PASSED);
     let (own_state, library_state) = match way {
         Way::AsItIs | Way::Own => (State::Adopted, State::Adopted),

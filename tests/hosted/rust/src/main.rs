@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! A program with std that counts by per-vCPU words and structures of every kind, from many threads:
-//! `hosted_rust all`, `hosted_rust thread`; with a C library on the table of another runtime in the same process:
+//! `hosted_rust all`, `hosted_rust thread`, `hosted_rust fast_paths`; with a C library on the table of another runtime in the same process:
 //! `hosted_rust users LIBRARY`. It prints what it counted.
 
+mod fast_paths;
 mod users;
 
 use std::process::ExitCode;
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
     match arguments.get(1).map(String::as_str) {
         Some("all") => all(),
         Some("thread") => one_thread(),
+        Some("fast_paths") => fast_paths::run(),
         Some("users") => users::run(&arguments[2]),
         _ => return ExitCode::FAILURE,
     }
