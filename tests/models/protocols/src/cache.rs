@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! One class of a cache, on one vCPU. Addresses are places: place 1 is the first of the array.
 
+mod drain_and_resize;
+mod missed;
+mod section;
+
+use self::missed::{LOOK, START_SECTION};
 use crate::machine::{Items, Machine, Model};
 
 const LOCK: u8 = 0;
@@ -66,18 +71,6 @@ pub struct Cache {
     pub refused: Option<Missing>,
 }
 
-// Steps of what a push or a pop does when its section missed.
-const LOOK: u8 = 10;
-const REOPEN: u8 = 20;
-const START: u8 = 30;
-const START_SECTION: u8 = 34;
-
-// Steps of a drain or a resize.
-const UNMARK: u8 = 11;
-const SET_BOUNDS: u8 = 12;
-const UNLOCK: u8 = 14;
-const STAY_CLOSED: u8 = 15;
-
 impl Cache {
     /// The memory of a class that nobody used.
     #[must_use]
@@ -109,130 +102,6 @@ impl Cache {
         machine.compare_exchange(thread, LOCK, 0, 1) || self.missing == Missing::Lock
     }
 
-    /// A push or a pop, instruction by instruction.
-    fn step_section(&self, machine: &mut Machine, thread: usize, operation: Operation) {
-        let [current, item, second, _] = machine.threads[thread].registers;
-        let held = machine.threads[thread].held;
-        let step = machine.threads[thread].step;
-        match (step, operation) {
-            (0, Operation::Push) if held == 0 => machine.end(thread),
-            (0, _) => {
-                machine.threads[thread].registers[0] = machine.load(thread, CURRENT);
-                machine.next(thread);
-            }
-            (1, Operation::Push) if current >= machine.load(thread, END) => {
-                machine.threads[thread].step = LOOK;
-            }
-            (1, Operation::Pop) if current == 0 => machine.threads[thread].step = LOOK,
-            (1, Operation::PopBatch) => {
-                let begin = machine.load(thread, BEGIN);
-                machine.threads[thread].step = if current <= begin { LOOK } else { 2 };
-                machine.threads[thread].registers[2] = u8::from(current.saturating_sub(begin) > 1);
-            }
-            (1, _) => machine.next(thread),
-            (2, Operation::Push) => {
-                machine.store(thread, PLACES + current, held.trailing_zeros() as u8);
-                machine.next(thread);
-            }
-            (2, _) => {
-                let item = machine.load(thread, PLACES + current - 1);
-                machine.threads[thread].registers[1] = item;
-                machine.next(thread);
-                if operation == Operation::Pop && item & MARK != 0 {
-                    machine.threads[thread].step = LOOK;
-                }
-            }
-            (3, Operation::PopBatch) if second > 0 => {
-                let next = machine.load(thread, PLACES + current - 2);
-                // Two items in one register.
-                machine.threads[thread].registers[1] = item | (next + 1) << 4;
-                machine.next(thread);
-            }
-            (_, Operation::Push) => {
-                machine.store(thread, CURRENT, current + 1);
-                machine.threads[thread].held = held & (held - 1);
-                machine.end(thread);
-            }
-            (4, Operation::PopBatch) => {
-                machine.store(thread, CURRENT, current - 2);
-                machine.threads[thread].held |= 1 << (item & 0xf) | 1 << ((item >> 4) - 1);
-                machine.end(thread);
-            }
-            (..) => {
-                machine.store(thread, CURRENT, current - 1);
-                machine.threads[thread].held |= 1 << item;
-                machine.end(thread);
-            }
-        }
-    }
-
-    /// What was in the way of a section, and what is done about it.
-    fn step_missed(&self, machine: &mut Machine, thread: usize, operation: Operation) {
-        let step = machine.threads[thread].step;
-        match step {
-            LOOK => {
-                let is_closed = machine.load(thread, BEGIN) == CLOSED;
-                let is_fresh = machine.load(thread, END) == 0;
-                match operation {
-                    _ if is_closed => machine.threads[thread].step = REOPEN,
-                    Operation::Push if is_fresh => machine.threads[thread].step = START,
-                    _ => machine.end(thread),
-                }
-            }
-            REOPEN | START if !self.lock(machine, thread) => machine.end(thread),
-            21 if machine.load(thread, BEGIN) == CLOSED => {
-                machine.next(thread);
-                machine.fence(self);
-            }
-            21 => machine.threads[thread].step = 25,
-            22 => self.change_items(machine, thread, |item| item & !MARK),
-            23 => self.open_end(machine, thread),
-            24 => self.open_begin(machine, thread),
-            31 => {
-                let is_closed = machine.load(thread, BEGIN) == CLOSED;
-                let is_fresh = !is_closed && machine.load(thread, END) == 0;
-                machine.threads[thread].step = if is_fresh { 32 } else { 37 };
-            }
-            32 => {
-                machine.store(thread, BEGIN, 1);
-                machine.next(thread);
-            }
-            33 if machine.load(thread, CURRENT) == 0 => {
-                machine.store(thread, CAPACITY, self.slots);
-                machine.next(thread);
-            }
-            33 => machine.threads[thread].step = 36,
-            START_SECTION => {
-                let is_first = machine.load(thread, CURRENT) == 0;
-                machine.threads[thread].step = if is_first { 35 } else { 37 };
-            }
-            35 => {
-                machine.store(thread, CURRENT, 1);
-                machine.next(thread);
-            }
-            36 => {
-                let end = 1 + machine.load(thread, CAPACITY);
-                machine.store(thread, END, end);
-                machine.next(thread);
-            }
-            25 | 37 => {
-                machine.store(thread, LOCK, 0);
-                self.try_again(machine, thread);
-            }
-            _ => machine.next(thread),
-        }
-    }
-
-    /// Once; how often does not matter.
-    fn try_again(&self, machine: &mut Machine, thread: usize) {
-        let state = &mut machine.threads[thread];
-        state.step = 0;
-        state.registers[3] += 1;
-        if state.registers[3] == 2 {
-            machine.end(thread);
-        }
-    }
-
     /// Of what is inside now: a pop's commit may become visible before all are changed.
     fn change_items(&self, machine: &mut Machine, thread: usize, change: impl Fn(u8) -> u8) {
         for place in 1..machine.load(thread, CURRENT) {
@@ -240,16 +109,6 @@ impl Cache {
             machine.store(thread, PLACES + place, change(item));
         }
         machine.next(thread);
-    }
-
-    /// A fence of a drain or a resize; where it is refused, `otherwise` is the next step.
-    fn change_fence(&self, machine: &mut Machine, thread: usize, fence: Missing, otherwise: u8) {
-        machine.next(thread);
-        if self.refused == Some(fence) {
-            machine.threads[thread].step = otherwise;
-        } else if self.missing != fence {
-            machine.fence(self);
-        }
     }
 
     fn open_end(&self, machine: &mut Machine, thread: usize) {
@@ -265,76 +124,6 @@ impl Cache {
         let begin = u8::from(machine.load(thread, CURRENT) != 0);
         machine.store(thread, BEGIN, begin);
         machine.next(thread);
-    }
-
-    /// A drain or a resize.
-    fn step_change(&self, machine: &mut Machine, thread: usize, operation: Operation) {
-        let [before, after, taken, capacity] = machine.threads[thread].registers;
-        let step = machine.threads[thread].step;
-        match step {
-            0 if !self.lock(machine, thread) => machine.end(thread),
-            1 if self.missing != Missing::Begin => {
-                machine.store(thread, BEGIN, CLOSED);
-                machine.next(thread);
-            }
-            2 if self.missing != Missing::End => {
-                machine.store(thread, END, 0);
-                machine.next(thread);
-            }
-            3 => self.change_fence(machine, thread, Missing::ClosingFence, SET_BOUNDS),
-            4 if self.missing != Missing::Marks => {
-                self.change_items(machine, thread, |item| item | MARK);
-            }
-            5 => self.change_fence(machine, thread, Missing::MarkingFence, UNMARK),
-            6 => {
-                let before = machine.load(thread, CURRENT);
-                let held = before.saturating_sub(1);
-                let after = match operation {
-                    Operation::Drain(count) => before - count.min(held),
-                    Operation::Resize(capacity) if before > 0 => 1 + held.min(capacity),
-                    _ => 1,
-                };
-                let capacity = machine.load(thread, CAPACITY);
-                machine.threads[thread].registers = [before, after, 0, capacity];
-                machine.next(thread);
-            }
-            7 => {
-                if let Operation::Resize(capacity) = operation {
-                    machine.store(thread, CAPACITY, capacity);
-                }
-                machine.next(thread);
-            }
-            8 => {
-                let places = after.max(1)..before.max(1);
-                let items = places.map(|place| machine.load(thread, PLACES + place) & !MARK);
-                machine.threads[thread].registers[2] = items.fold(0, |set, item| set | 1 << item);
-                machine.next(thread);
-            }
-            9 if before != after => {
-                machine.store(thread, CURRENT, after);
-                machine.threads[thread].held |= Items::from(taken);
-                machine.next(thread);
-            }
-            9 => machine.threads[thread].step = UNMARK,
-            10 => self.change_fence(machine, thread, Missing::OpeningFence, STAY_CLOSED),
-            UNMARK => self.change_items(machine, thread, |item| item & !MARK),
-            SET_BOUNDS => self.open_end(machine, thread),
-            13 => self.open_begin(machine, thread),
-            UNLOCK => {
-                machine.store(thread, LOCK, 0);
-                machine.end(thread);
-            }
-            STAY_CLOSED => {
-                machine.store(thread, CURRENT, before);
-                machine.threads[thread].held &= !Items::from(taken);
-                machine.next(thread);
-            }
-            16 => {
-                machine.store(thread, CAPACITY, capacity);
-                machine.threads[thread].step = UNLOCK;
-            }
-            _ => machine.next(thread),
-        }
     }
 }
 
