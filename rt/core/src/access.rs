@@ -33,8 +33,8 @@ pub struct Access {
     place: Place,
 }
 
-/// The bound of [`Access::current`] in its lower half, the area in its upper one. Written by [`Access::settle`] alone, then read by [`Access::current`]. In .data although it is
-/// zero, beside what else the start writes.
+/// The bound in its lower half, the area in its upper one. Written by [`Access::settle`] alone, then read by
+/// [`Access::current`]. In .data although it is zero, beside what else the start writes.
 #[unsafe(link_section = ".data.vcpu_rt")]
 pub(crate) static CURRENT: CurrentCell = CurrentCell(UnsafeCell::new(0));
 
