@@ -67,7 +67,7 @@ fn round(
                 open.push((way.clone(), target));
                 open.push((way, next));
             }
-            FlowControl::Return => {}
+            FlowControl::Return | FlowControl::IndirectBranch | FlowControl::Exception => {}
             _ => open.push((way, next)),
         }
     }
@@ -137,6 +137,14 @@ fn at(code: &[Instruction], address: u64) -> Option<Instruction> {
     code.iter()
         .find(|instruction| instruction.ip() == address)
         .copied()
+}
+
+/// Whether it calls a function, or leaves for a place that it does not name.
+pub fn calls(instruction: &Instruction) -> bool {
+    matches!(
+        instruction.flow_control(),
+        FlowControl::Call | FlowControl::IndirectCall | FlowControl::IndirectBranch
+    )
 }
 
 fn is_branch(instruction: &Instruction) -> bool {

@@ -18,7 +18,7 @@ use crate::topology::MAX_CPUS;
 /// must not wait without end.
 pub(crate) const ATTEMPTS: u32 = 64;
 
-/// How per-vCPU words are reached in this process. It is settled before the first object exists and
+/// How per-vCPU words are reached in this process. What it says is settled before the first object exists and
 /// never changes.
 #[derive(Clone, Copy, Debug)]
 pub struct Access {
@@ -68,15 +68,13 @@ impl Access {
     const SHARED: u32 = 1 << 7;
     const AREAS: u32 = 8;
 
-    /// Before the start. Every operation is refused its fast path.
-    pub(crate) const NONE: Self = Self {
-        bound: 0,
-        area: 0,
-        place: Place::NONE,
-    };
-
     /// In this process, once it has areas.
     pub(crate) fn of(found: &Found) -> Self {
+        Self::from_bits(Self::bits_of(found))
+    }
+
+    /// See [`CURRENT`].
+    fn bits_of(found: &Found) -> u64 {
         let (bound, area) = match found.mode {
             Mode::Gs => (found.nr_vcpus | Self::GS, found.stride()),
             Mode::RseqMmCid => (found.nr_vcpus, found.stride()),
@@ -86,33 +84,32 @@ impl Access {
                 (0, Self::SHARED | areas | found.stride().trailing_zeros())
             }
         };
+        u64::from(bound) | u64::from(area) << 32
+    }
+
+    #[inline(always)]
+    fn from_bits(bits: u64) -> Self {
         Self {
-            bound,
-            area,
+            bound: bits as u32,
+            area: (bits >> 32) as u32,
             place: Place::current(),
         }
     }
 
-    /// Makes it what [`current`](Self::current) gives.
+    /// Makes [`of`](Self::of) what [`current`](Self::current) gives.
     ///
     /// # Safety
     /// Called by the start, before there is any object, while the process has one thread.
-    pub(crate) unsafe fn settle(self) {
-        let bits = u64::from(self.bound) | u64::from(self.area) << 32;
+    pub(crate) unsafe fn settle(found: &Found) {
         // SAFETY: nobody else writes or reads it now.
-        unsafe { *CURRENT.0.get() = bits };
+        unsafe { *CURRENT.0.get() = Self::bits_of(found) };
     }
 
     /// How words are reached, in code that has an object. A compiler takes it for a constant: it is
     /// asked for once in a function or a loop, whatever operations that has, of however many objects.
     #[inline(always)]
     pub(crate) fn current() -> Self {
-        let bits = arch::access_bits();
-        Self {
-            bound: bits as u32,
-            area: (bits >> 32) as u32,
-            place: Place::current(),
-        }
+        Self::from_bits(arch::access_bits())
     }
 
     /// Where sections find what they need of a thread.
@@ -168,7 +165,7 @@ impl Access {
     /// What mm_cid and cpu_id must be below in sections of a thread that is registered.
     #[cfg(vcpu_rt_hosted)]
     pub(crate) fn bounds_of_ids(found: &Found) -> [u32; 2] {
-        [Self::of(found).bound, Self::by_cpu_id(found).bound]
+        [Self::bits_of(found) as u32, found.nr_vcpus]
     }
 
     /// For sections by cpu_id.
@@ -262,11 +259,11 @@ pub(crate) unsafe fn run_otherwise<T, O>(
                 }
             }
         }
-        let offset = shared_area_offset(process::found());
+        let found = process::found();
         // SAFETY: the area exists, by `shared_area_offset`.
-        let word = unsafe { word.byte_add(offset) };
+        let word = unsafe { word.byte_add(shared_area_offset(found)) };
         // Not refused, by the caller's word: the loop is left here.
-        if let Some(output) = operation(Way::Locked, word, Access::NONE) {
+        if let Some(output) = operation(Way::Locked, word, Access::of(found)) {
             return output;
         }
     }

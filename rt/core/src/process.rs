@@ -187,7 +187,7 @@ pub(crate) unsafe fn set_areas(affinity: Affinity, reservation: Reservation, gs:
     }
     if found.reservation.refused.is_none() {
         // SAFETY: by the caller's word; objects come later.
-        unsafe { Access::of(found).settle() };
+        unsafe { Access::settle(found) };
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, Error, Result, ensure};
 use iced_x86::{FlowControl, Instruction, Register};
-use vcpu_tests::disassembly::{self, Loop, function};
+use vcpu_tests::disassembly::{self, Loop, calls, function};
 
 use super::Row;
 use crate::program::{Form, Profile, build};
@@ -49,12 +49,13 @@ impl Kind {
     /// Whether such an instruction may be in a round. Who calls a function is not on the fast path.
     fn may_have(self, instruction: &Instruction) -> bool {
         let segment = instruction.segment_prefix();
-        let calls = instruction.flow_control() == FlowControl::Call;
+        let is_locked = instruction.has_lock_prefix();
         match self {
             Self::Any => true,
-            Self::Gs => !calls,
-            Self::Section => !calls && segment != Register::GS && !instruction.has_lock_prefix(),
-            Self::Locked => !calls && segment != Register::GS && segment != Register::FS,
+            _ if calls(instruction) => false,
+            Self::Gs => !is_locked,
+            Self::Section => segment != Register::GS && !is_locked,
+            Self::Locked => segment != Register::GS && segment != Register::FS,
         }
     }
 

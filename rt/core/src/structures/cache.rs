@@ -45,7 +45,7 @@ impl<T, const CLASSES: usize, const SLOTS: usize> Local<Cache<T, CLASSES, SLOTS>
         // the runtime have its blocks; an object exists only once it started.
         let is_done = unsafe {
             if access.is_gs() {
-                arch::cache_push_gs::<CLASSES>(current, raw, access.bound())
+                arch::cache_push_gs::<CLASSES>(current, raw, access)
             } else {
                 arch::cache_push::<CLASSES>(current, raw, access)
             }
@@ -69,7 +69,7 @@ impl<T, const CLASSES: usize, const SLOTS: usize> Local<Cache<T, CLASSES, SLOTS>
         // SAFETY: as for `push`.
         let raw = unsafe {
             if access.is_gs() {
-                arch::cache_pop_gs(current, access.bound())
+                arch::cache_pop_gs(current, access)
             } else {
                 arch::cache_pop(current, access)
             }

@@ -25,9 +25,6 @@ pub const OFFSET_FEATURE: u64 = FEATURE_CONST_OFFSET;
 pub struct Place;
 
 impl Place {
-    /// Before the start.
-    pub(crate) const NONE: Self = Self;
-
     /// In this process.
     #[inline(always)]
     pub(crate) fn current() -> Self {
@@ -39,7 +36,11 @@ impl Place {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! section_asm {
-    ($(place: $place:expr,)? [$($templates:tt)*] $($operands:tt)*) => {
+    (place: $place:expr, [$($templates:tt)*] $($operands:tt)*) => {{
+        let _: $crate::arch::Place = $place;
+        $crate::section_asm!([$($templates)*] $($operands)*)
+    }};
+    ([$($templates:tt)*] $($operands:tt)*) => {
         ::core::arch::asm!($($templates)* rseq = const 0, $($operands)*)
     };
 }

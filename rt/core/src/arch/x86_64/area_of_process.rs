@@ -62,13 +62,21 @@ global_asm!(
     ".long -1",
     ".zero {registered} - {mm_cid} - 4",
     ".long {unknown}",
-    ".zero {size} - {registered} - 4",
+    ".zero {bounds} - {registered} - 4",
+    // Of its own, so that a section's operand is what the linker knows, without an addition.
+    ".globl __vcpu_rt_bounds",
+    ".hidden __vcpu_rt_bounds",
+    ".type __vcpu_rt_bounds, @object",
+    ".size __vcpu_rt_bounds, {size} - {bounds}",
+    "__vcpu_rt_bounds:",
+    ".zero {size} - {bounds}",
     ".popsection",
     align = const AREA_ALIGN,
     size = const size_of::<ThreadWords>(),
     cpu_id = const Rseq::CPU_ID_OFFSET,
     mm_cid = const Rseq::MM_CID_OFFSET,
     registered = const offset_of!(ThreadWords, registered),
+    bounds = const offset_of!(ThreadWords, bounds),
     unknown = const UNKNOWN,
 );
 
@@ -94,26 +102,40 @@ pub(crate) unsafe fn set_rseq_offset(offset: isize) {
     unsafe { *OFFSET.0.get() = offset };
 }
 
+/// The distance of a symbol above from `%fs`. In an executable the linker makes it a constant.
+macro_rules! thread_word_offset {
+    ($symbol:literal) => {{
+        let offset: isize;
+        // SAFETY: one load from the GOT, which never changes. No stack; linkers may make the load an
+        // addition, which changes flags.
+        unsafe {
+            asm!(
+                concat!("mov {offset}, qword ptr [rip + ", $symbol, "@GOTTPOFF]"),
+                offset = out(reg) offset,
+                options(pure, nomem, nostack),
+            );
+        }
+        offset
+    }};
+}
+
 /// Where the process has what sections need of a thread, as distances from `%fs`. Whoever knows it before the
 /// question for the mode finds it once for many operations: behind that question compilers ask again for each.
 #[derive(Clone, Copy, Debug)]
 pub struct Place {
     /// Of struct rseq.
     pub rseq: isize,
-    /// Of [`ThreadWords`].
-    words: isize,
+    /// Of [`ThreadWords::bounds`].
+    bounds: isize,
 }
 
 impl Place {
-    /// Before the start.
-    pub(crate) const NONE: Self = Self { rseq: 0, words: 0 };
-
     /// In this process.
     #[inline(always)]
-    pub fn current() -> Self {
+    pub(crate) fn current() -> Self {
         Self {
-            rseq: rseq_offset(),
-            words: words_offset(),
+            rseq: constant_rseq_offset(),
+            bounds: thread_word_offset!("__vcpu_rt_bounds"),
         }
     }
 }
@@ -126,7 +148,7 @@ macro_rules! section_asm {
         ::core::arch::asm!($($templates)* rseq = in(reg) $place.rseq, $($operands)*)
     };
     ([$($templates:tt)*] $($operands:tt)*) => {
-        ::core::arch::asm!($($templates)* rseq = in(reg) $crate::arch::rseq_offset(), $($operands)*)
+        ::core::arch::asm!($($templates)* rseq = in(reg) $crate::arch::constant_rseq_offset(), $($operands)*)
     };
 }
 
@@ -144,13 +166,19 @@ pub(crate) use compare_with_bound;
 #[inline(always)]
 pub fn bound_operand(access: Access, id: usize) -> isize {
     let index = usize::from(id == CPU_ID);
-    let bounds = offset_of!(ThreadWords, bounds) + index * size_of::<u32>();
-    access.place().words + bounds as isize
+    access.place().bounds + (index * size_of::<u32>()) as isize
 }
 
 /// The distance of struct rseq from `%fs`.
-#[inline(always)]
+#[inline]
 pub fn rseq_offset() -> isize {
+    // SAFETY: by `set_rseq_offset` nobody writes it meanwhile.
+    unsafe { *OFFSET.0.get() }
+}
+
+/// As [`rseq_offset`], for code that has an object. A compiler takes it for a constant.
+#[inline(always)]
+pub fn constant_rseq_offset() -> isize {
     let offset;
     // SAFETY: one load. The word is written before there is any object, and only who has an object
     // asks, so that `pure` and `nomem` tell no lie that shows. No stack, no flags.
@@ -165,20 +193,10 @@ pub fn rseq_offset() -> isize {
     offset
 }
 
-/// The distance of [`ThreadWords`] from `%fs`. In an executable the linker makes it a constant.
+/// The distance of [`ThreadWords`] from `%fs`.
 #[inline(always)]
 pub fn words_offset() -> isize {
-    let offset;
-    // SAFETY: one load from the GOT, which never changes. No stack; linkers may make the load an
-    // addition, which changes flags.
-    unsafe {
-        asm!(
-            "mov {offset}, qword ptr [rip + __vcpu_rt_thread@GOTTPOFF]",
-            offset = out(reg) offset,
-            options(pure, nomem, nostack),
-        );
-    }
-    offset
+    thread_word_offset!("__vcpu_rt_thread")
 }
 
 /// The distance from `%fs` of an i32 that is not negative while the thread is registered.
@@ -218,7 +236,7 @@ pub unsafe fn rseq_field<const OFFSET: usize>() -> u32 {
         asm!(
             "mov {value:e}, fs:[{rseq} + {offset}]",
             value = out(reg) value,
-            rseq = in(reg) rseq_offset(),
+            rseq = in(reg) constant_rseq_offset(),
             offset = const OFFSET,
             options(nostack, readonly, preserves_flags),
         );

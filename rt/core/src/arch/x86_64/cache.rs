@@ -65,12 +65,13 @@ pub unsafe fn cache_push<const CLASSES: usize>(
 pub unsafe fn cache_push_gs<const CLASSES: usize>(
     current: NonNull<u64>,
     item: u64,
-    bound: u32,
+    access: Access,
 ) -> bool {
     // SAFETY: as for `cache_push`. A thread that is not registered would not be restarted, so it is
     // kept out by its mm_cid, all ones.
     unsafe {
         critical_section!(
+            place: access.place(),
             code: [
                 "cmp dword ptr fs:[{rseq} + {id}], {bound:e}",
                 "jae {missed}",
@@ -87,7 +88,7 @@ pub unsafe fn cache_push_gs<const CLASSES: usize>(
             end = const 8 * CLASSES,
             current = in(reg) current.as_ptr(),
             item = in(reg) item,
-            bound = in(reg) bound,
+            bound = in(reg) access.bound(),
             missed = label { return false },
         )
     }
@@ -130,11 +131,12 @@ pub unsafe fn cache_pop(current: NonNull<u64>, access: Access) -> u64 {
 /// # Safety
 /// As for [`cache_push_gs`].
 #[inline(always)]
-pub unsafe fn cache_pop_gs(current: NonNull<u64>, bound: u32) -> u64 {
+pub unsafe fn cache_pop_gs(current: NonNull<u64>, access: Access) -> u64 {
     let item: u64;
     // SAFETY: as for `cache_push_gs` and `cache_pop`.
     unsafe {
         critical_section!(
+            place: access.place(),
             code: [
                 "cmp dword ptr fs:[{rseq} + {id}], {bound:e}",
                 "jae 775f",
@@ -151,7 +153,7 @@ pub unsafe fn cache_pop_gs(current: NonNull<u64>, bound: u32) -> u64 {
             item = out(reg) item,
             id = const MM_CID,
             current = in(reg) current.as_ptr(),
-            bound = in(reg) bound,
+            bound = in(reg) access.bound(),
         )
     }
     item

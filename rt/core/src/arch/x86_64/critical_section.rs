@@ -23,7 +23,8 @@
 ///
 /// `abort` is out of the way, in `.text.rseq_abort`, and ends with a jump: to a label operand
 /// (`"jmp {aborted}"`), or to behind the commit (`"jmp 772b"`). Labels 771 to 774 are the frame's;
-/// the caller's own are other numbers. Stable Rust does not have label operands beside outputs.
+/// the caller's own are other numbers. Stable Rust does not have label operands beside outputs. (`place` is for the
+/// runtime's own sections.)
 ///
 /// `{rseq}` is where struct rseq is: [`MM_CID`](crate::arch::MM_CID) and the like are distances from
 /// there, so that `"mov {t:e}, fs:[{rseq} + {mm_cid}]"` is right in the no_std form, where it is the constant 0, and
