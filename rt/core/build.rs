@@ -16,7 +16,8 @@ fn main() {
     println!("cargo::rustc-check-cfg=cfg(vcpu_rt_fixed_addresses, vcpu_rt_hosted)");
     if env::var("CARGO_PKG_NAME").is_ok_and(|name| name == "vcpu-core-hosted") {
         println!("cargo::rustc-cfg=vcpu_rt_hosted");
-    } else if has_fixed_addresses(&env::var("CARGO_ENCODED_RUSTFLAGS").unwrap_or_default()) {
+    }
+    if has_fixed_addresses(&env::var("CARGO_ENCODED_RUSTFLAGS").unwrap_or_default()) {
         println!("cargo::rustc-cfg=vcpu_rt_fixed_addresses");
     }
 }

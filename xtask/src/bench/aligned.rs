@@ -23,6 +23,10 @@ pub const ROUNDS: usize = 30;
 /// to, as -fno-align-loops tells gcc.
 const UNALIGNED_LOOPS: &str = r#"target.x86_64-unknown-linux-gnu.rustflags=["-Cllvm-args=-x86-experimental-pref-innermost-loop-alignment=0"]"#;
 
+/// Makes a program of std one with fixed addresses.
+const FIXED_ADDRESSES: &str =
+    r#"target.x86_64-unknown-linux-gnu.rustflags=["-Crelocation-model=static"]"#;
+
 /// The loops of a name, told apart by where they begin in a 64-byte line: 0, 8, .. 56.
 const ALIGNMENTS: usize = 8;
 
@@ -100,11 +104,14 @@ pub fn build_static_pie(program: &str, all: &[Loops], file: &str) -> Result<Path
     )
 }
 
-/// The same with a program of std, as its users build it.
-pub fn build_hosted(program: &str, all: &[Loops], file: &str) -> Result<PathBuf> {
+/// The same with a program of std, which by default is a PIE.
+pub fn build_hosted(program: &str, form: Form, all: &[Loops], file: &str) -> Result<PathBuf> {
     let build = || {
         let mut cargo = cargo();
         cargo.args(["build", "--target", "x86_64-unknown-linux-gnu"]);
+        if let Form::Static = form {
+            cargo.args(["--config", FIXED_ADDRESSES]);
+        }
         cargo
     };
     build_by_cargo(build, program, &[], all, file)

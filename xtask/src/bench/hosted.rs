@@ -18,6 +18,7 @@ use super::reference::{GCC, compile};
 use super::statistics::{Ratio, median};
 use super::subject::{Mode, Subject, alternate};
 use super::{Row, finish, machine, process};
+use crate::program::Form as Linked;
 
 /// One increment a round, and eight, of an allocated object; and the same of a declared variable.
 const LOOPS: [Loops; 4] = [
@@ -48,10 +49,18 @@ pub fn hosted(json: Option<&Path>) -> Result<ExitCode> {
         "create_join_glibc",
     )?;
     let get_cpu = compile(GCC, "sched_getcpu", &[], &[], "sched_getcpu")?;
+    let (name, no_std) = ("bench-increment-hosted", "bench-increment");
     let increments_of = [
-        build_hosted("bench-increment-hosted", &LOOPS, "increment-hosted")?,
-        build_static_pie("bench-increment", &LOOPS, "increment-static-pie")?,
-        build("bench-increment", &[], &LOOPS, "increment-static")?,
+        Programs {
+            label: "fixed addresses",
+            hosted: build_hosted(name, Linked::Static, &LOOPS, "increment-hosted-fixed")?,
+            no_std: build(no_std, &[], &LOOPS, "increment-fixed")?,
+        },
+        Programs {
+            label: "any addresses",
+            hosted: build_hosted(name, Linked::StaticPie, &LOOPS, "increment-hosted-any")?,
+            no_std: build_static_pie(no_std, &LOOPS, "increment-any")?,
+        },
     ];
     process::pin_to_one_cpu()?;
     let mut rows = vec![start(&nothing, &library)?, create_join(&create, &library)?];
@@ -106,41 +115,56 @@ fn create_join(program: &Path, library: &Path) -> Result<Row> {
     Ok(Row::ratio("preload_create_join_vs_plain", worse, 1.06))
 }
 
-/// The public function, a section in each program: beside the no_std program that may lie anywhere as the
-/// hosted one may, and beside the one with fixed addresses. A row has the worst of its loops.
-fn increments(programs: &[PathBuf; 3]) -> Result<[Row; 3]> {
+/// The same loops in both forms of the runtime, with the same relocation model.
+struct Programs {
+    label: &'static str,
+    hosted: PathBuf,
+    no_std: PathBuf,
+}
+
+/// The public function, a section in each program. A row has the worst of its loops, in both relocation models; and
+/// one is of hosted programs as they are built by default, a PIE, beside no_std ones as they are, at fixed addresses.
+fn increments(programs: &[Programs; 2]) -> Result<[Row; 3]> {
     let mut subjects = Vec::new();
     for loops in LOOPS {
-        let [hosted, static_pie, fixed] = programs;
-        loops.show(&format!("hosted: {}", loops.name), hosted)?;
-        loops.show(&format!("no_std, static-pie: {}", loops.name), static_pie)?;
-        loops.show(&format!("no_std: {}", loops.name), fixed)?;
-        let subject = |program| Subject::in_mode(program, Mode::Rseq).with(loops.name);
-        subjects.extend([hosted, hosted, static_pie, fixed].map(|program| subject(program)));
+        let subject = |program: &Path| Subject::in_mode(program, Mode::Rseq).with(loops.name);
+        for Programs {
+            label,
+            hosted,
+            no_std,
+        } in programs
+        {
+            loops.show(&format!("{}, {label}, hosted", loops.name), hosted)?;
+            loops.show(&format!("{}, {label}, no_std", loops.name), no_std)?;
+            subjects.extend([hosted, hosted, no_std].map(|program| subject(program)));
+        }
     }
     let times = alternate(&subjects, ROUNDS, medians)?;
-    let mut like_for_like = Vec::new();
-    let mut with_fixed = Vec::new();
-    for (loops, times) in LOOPS.iter().zip(times.chunks(4)) {
-        let [ours, again, static_pie, fixed] = times else {
-            unreachable!("four lists for each of the loops")
-        };
-        println!(
-            "{}: hosted {:.3} ns, again {:.3} ns, no_std static-pie {:.3} ns, no_std {:.3} ns",
-            loops.name,
-            over_alignments(ours),
-            over_alignments(again),
-            over_alignments(static_pie),
-            over_alignments(fixed)
-        );
-        like_for_like.push(Ratio::new([ours, again], static_pie, over_alignments));
-        with_fixed.push(Ratio::new([ours, again], fixed, over_alignments));
+    let mut alike = Vec::new();
+    let mut defaults = Vec::new();
+    for (loops, times) in LOOPS.iter().zip(times.chunks(6)) {
+        let [fixed, any] = [&times[..3], &times[3..]];
+        for (times, Programs { label, .. }) in [fixed, any].into_iter().zip(programs) {
+            println!(
+                "{}, {label}: hosted {:.3} ns, again {:.3} ns, no_std {:.3} ns",
+                loops.name,
+                over_alignments(&times[0]),
+                over_alignments(&times[1]),
+                over_alignments(&times[2])
+            );
+            alike.push(Ratio::new(
+                [&times[0], &times[1]],
+                &times[2],
+                over_alignments,
+            ));
+        }
+        defaults.push(Ratio::new([&any[0], &any[1]], &fixed[2], over_alignments));
     }
-    let (allocated, declared) = like_for_like.split_at(2);
+    let (allocated, declared) = alike.split_at(alike.len() / 2);
     Ok([
         Row::ratio("hosted_inc_vs_no_std", worst(allocated), 1.10),
         Row::ratio("hosted_inc_declared", worst(declared), 1.25),
-        Row::ratio("hosted_inc_vs_fixed", worst(&with_fixed), 1.25),
+        Row::ratio("hosted_inc_pie_vs_fixed", worst(&defaults), 1.25),
     ])
 }
 

@@ -53,7 +53,7 @@ macro_rules! critical_section {
         const { $crate::arch::check_section(&[$($code),*], $commit) };
         $crate::section_asm!($(place: $place,)? [
             $($($before,)+)?
-            $crate::set_rseq_cs!("{rseq_cs_scratch}", "{rseq} + {rseq_cs}", "774f"),
+            $crate::set_rseq_cs!("774f"),
             "771:",
             $($code,)*
             $commit,

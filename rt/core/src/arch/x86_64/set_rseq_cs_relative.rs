@@ -5,17 +5,11 @@
 #[doc(hidden)]
 #[macro_export]
 macro_rules! set_rseq_cs {
-    ($scratch:literal, $rseq_cs:literal, $label:literal) => {
+    ($label:literal) => {
         concat!(
-            "lea ",
-            $scratch,
-            ", [rip + ",
+            "lea {rseq_cs_scratch}, [rip + ",
             $label,
-            "]\n",
-            "mov fs:[",
-            $rseq_cs,
-            "], ",
-            $scratch,
+            "]\nmov fs:[{rseq} + {rseq_cs}], {rseq_cs_scratch}",
         )
     };
 }
