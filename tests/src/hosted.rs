@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The libraries of the hosted form, and C programs that use them, compiled when a test asks for them.
 
+pub mod rust;
+
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -257,26 +259,6 @@ pub fn directory() -> Result<PathBuf, String> {
     let path = target_directory()?.join("hosted/tests");
     fs::create_dir_all(&path).map_err(|error| error.to_string())?;
     Ok(path)
-}
-
-/// The program `hosted_rust`, built as a user builds one: with std, for the C library of the toolchain.
-pub fn rust_program(profile: &str) -> Result<PathBuf, String> {
-    let target = target_directory()?;
-    let mut build = cargo();
-    build.args([
-        "build",
-        "--offline",
-        "--quiet",
-        "--package",
-        "vcpu-test-hosted",
-    ]);
-    header::run(
-        build
-            .args(["--profile", profile])
-            .env("CARGO_TARGET_DIR", &target),
-    )?;
-    let directory = if profile == "dev" { "debug" } else { profile };
-    Ok(target.join(directory).join("hosted_rust"))
 }
 
 /// What `cargo xtask dist` installs, made once per test process.

@@ -5,30 +5,27 @@ use vcpu_abi::MODE_SHARED;
 use vcpu_tests::case::{self, Case};
 use vcpu_tests::confine;
 use vcpu_tests::header::run;
-use vcpu_tests::hosted::{
-    Form, State, WAYS, WITHOUT_LIBC, Way, compiler, directory, rust_program, source,
-};
+use vcpu_tests::hosted::rust::{BUILDS, Build};
+use vcpu_tests::hosted::{Form, State, WAYS, WITHOUT_LIBC, Way, compiler, directory, source};
 use vcpu_tests::programs::PASSED;
 use vcpu_tests::run::Run;
 
 fn main() {
     let mut cases = Vec::new();
-    for profile in ["dev", "release"] {
+    for build in BUILDS {
         for way in WAYS {
             for scenario in ["all", "thread", "fast_paths"] {
                 cases.push(
-                    Case::new(format!("{profile}::{way}::{scenario}"), move || {
-                        alone(profile, way, scenario)
+                    Case::new(format!("{build}::{way}::{scenario}"), move || {
+                        alone(build, way, scenario)
                     })
                     .needs(confine::kernel_has_rseq()),
                 );
             }
             cases.push(
-                Case::new(format!("{profile}::{way}::users"), move || {
-                    users(profile, way)
-                })
-                .needs(Form::Preload.is_available())
-                .needs(confine::kernel_has_rseq()),
+                Case::new(format!("{build}::{way}::users"), move || users(build, way))
+                    .needs(Form::Preload.is_available())
+                    .needs(confine::kernel_has_rseq()),
             );
         }
     }
@@ -46,10 +43,8 @@ fn in_way(run: Run, way: Way) -> Run {
 }
 
 /// A crate in a program is as an archive in it.
-fn alone(profile: &str, way: Way, scenario: &str) -> Result<(), String> {
-    let outcome = in_way(Run::new(rust_program(profile)?), way)
-        .arg(scenario)
-        .run();
+fn alone(build: Build, way: Way, scenario: &str) -> Result<(), String> {
+    let outcome = in_way(Run::new(build.program()?), way).arg(scenario).run();
     let outcome = outcome.exits(PASSED);
     let state = Form::Archive.state(way);
     assert_eq!(outcome.value("state"), format!("{state:?}"));
@@ -60,17 +55,17 @@ fn alone(profile: &str, way: Way, scenario: &str) -> Result<(), String> {
 }
 
 /// One registration for both, whoever made it; exact counts by each.
-fn users(profile: &str, way: Way) -> Result<(), String> {
+fn users(build: Build, way: Way) -> Result<(), String> {
     let own = directory()?;
     let libraries = Form::Linked.libraries()?;
-    let library = own.join(format!("libusers-{profile}-{way}.so"));
+    let library = own.join(format!("libusers-{build}-{way}.so"));
     let mut gcc = compiler("gcc");
     gcc.args(["-fPIC", "-shared", "-o"])
         .arg(&library)
         .arg(source("users_library"));
     gcc.arg(format!("-Wl,-rpath,{0},-L{0}", libraries.display()));
     run(gcc.arg("-lvcpu_rt"))?;
-    let run = Run::new(rust_program(profile)?).arg("users").arg(&library);
+    let run = Run::new(build.program()?).arg("users").arg(&library);
     let outcome = in_way(run.env("VCPU_RT_DEBUG=1"), way).run().exits(PASSED);
     let (own_state, library_state) = match way {
         Way::AsItIs | Way::Own => (State::Adopted, State::Adopted),

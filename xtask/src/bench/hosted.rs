@@ -1,39 +1,24 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! `cargo xtask bench hosted`: what the library costs a process of glibc, and what glibc costs the library.
 
+mod increment;
+
 use std::ffi::{CString, OsString};
 use std::os::unix::ffi::OsStringExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Error, Result};
 use vcpu_tests::hosted::Form;
 
-use super::aligned::{
-    Loops, ROUNDS, build, build_hosted, build_static_pie, medians, over_alignments,
-};
-use super::disassembly::Kind;
+use super::aligned::ROUNDS;
 use super::exec::run_shuffled_in;
 use super::reference::{GCC, compile};
 use super::statistics::{Ratio, median};
-use super::subject::{Mode, Subject, alternate};
+use super::subject::{Subject, alternate};
 use super::{Row, finish, machine, process};
-use crate::program::Form as Linked;
 
-/// One increment a round, and eight, of an allocated object; and the same of a declared variable.
-const LOOPS: [Loops; 4] = [
-    section_loops("allocated_one"),
-    section_loops("allocated_eight"),
-    section_loops("declared_one"),
-    section_loops("declared_eight"),
-];
-
-const fn section_loops(name: &'static str) -> Loops {
-    let kind = Kind::Section;
-    Loops { name, kind }
-}
-
-/// All six rows.
+/// All rows.
 pub fn hosted(json: Option<&Path>) -> Result<ExitCode> {
     println!("{}", machine()?);
     let library = Form::Preload
@@ -49,22 +34,10 @@ pub fn hosted(json: Option<&Path>) -> Result<ExitCode> {
         "create_join_glibc",
     )?;
     let get_cpu = compile(GCC, "sched_getcpu", &[], &[], "sched_getcpu")?;
-    let (name, no_std) = ("bench-increment-hosted", "bench-increment");
-    let increments_of = [
-        Programs {
-            label: "fixed addresses",
-            hosted: build_hosted(name, Linked::Static, &LOOPS, "increment-hosted-fixed")?,
-            no_std: build(no_std, &[], &LOOPS, "increment-fixed")?,
-        },
-        Programs {
-            label: "any addresses",
-            hosted: build_hosted(name, Linked::StaticPie, &LOOPS, "increment-hosted-any")?,
-            no_std: build_static_pie(no_std, &LOOPS, "increment-any")?,
-        },
-    ];
+    let increments = increment::build_all()?;
     process::pin_to_one_cpu()?;
     let mut rows = vec![start(&nothing, &library)?, create_join(&create, &library)?];
-    rows.extend(increments(&increments_of)?);
+    rows.extend(increment::rows(&increments)?);
     rows.push(sched_getcpu(&get_cpu, &library)?);
     finish(&rows, json)
 }
@@ -111,66 +84,8 @@ fn create_join(program: &Path, library: &Path) -> Result<Row> {
         Ratio::new([adopt, adopt_again], plain, median),
         Ratio::new([own, own_again], plain, median),
     ];
-    let worse = worst(&ratios);
+    let worse = Ratio::worst(&ratios);
     Ok(Row::ratio("preload_create_join_vs_plain", worse, 1.06))
-}
-
-/// The same loops in both forms of the runtime, with the same relocation model.
-struct Programs {
-    label: &'static str,
-    hosted: PathBuf,
-    no_std: PathBuf,
-}
-
-/// The public function, a section in each program. A row has the worst of its loops, in both relocation models; and
-/// one is of hosted programs as they are built by default, a PIE, beside no_std ones as they are, at fixed addresses.
-fn increments(programs: &[Programs; 2]) -> Result<[Row; 3]> {
-    let mut subjects = Vec::new();
-    for loops in LOOPS {
-        let subject = |program: &Path| Subject::in_mode(program, Mode::Rseq).with(loops.name);
-        for Programs {
-            label,
-            hosted,
-            no_std,
-        } in programs
-        {
-            loops.show(&format!("{}, {label}, hosted", loops.name), hosted)?;
-            loops.show(&format!("{}, {label}, no_std", loops.name), no_std)?;
-            subjects.extend([hosted, hosted, no_std].map(|program| subject(program)));
-        }
-    }
-    let times = alternate(&subjects, ROUNDS, medians)?;
-    let mut alike = Vec::new();
-    let mut defaults = Vec::new();
-    for (loops, times) in LOOPS.iter().zip(times.chunks(6)) {
-        let [fixed, any] = [&times[..3], &times[3..]];
-        for (times, Programs { label, .. }) in [fixed, any].into_iter().zip(programs) {
-            println!(
-                "{}, {label}: hosted {:.3} ns, again {:.3} ns, no_std {:.3} ns",
-                loops.name,
-                over_alignments(&times[0]),
-                over_alignments(&times[1]),
-                over_alignments(&times[2])
-            );
-            alike.push(Ratio::new(
-                [&times[0], &times[1]],
-                &times[2],
-                over_alignments,
-            ));
-        }
-        defaults.push(Ratio::new([&any[0], &any[1]], &fixed[2], over_alignments));
-    }
-    let (allocated, declared) = alike.split_at(alike.len() / 2);
-    Ok([
-        Row::ratio("hosted_inc_vs_no_std", worst(allocated), 1.10),
-        Row::ratio("hosted_inc_declared", worst(declared), 1.25),
-        Row::ratio("hosted_inc_pie_vs_fixed", worst(&defaults), 1.25),
-    ])
-}
-
-fn worst(ratios: &[Ratio]) -> &Ratio {
-    let worst = ratios.iter().max_by(|a, b| a.value.total_cmp(&b.value));
-    worst.expect("there is one")
 }
 
 /// The library's function beside glibc's, both by the registered area.

@@ -41,6 +41,14 @@ impl Ratio {
     }
 }
 
+impl Ratio {
+    /// The largest of some, at least one.
+    pub fn worst(ratios: &[Self]) -> &Self {
+        let worst = ratios.iter().max_by(|a, b| a.value.total_cmp(&b.value));
+        worst.expect("there is one")
+    }
+}
+
 /// The middle value; of an even number, the mean of the two in the middle.
 pub fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();

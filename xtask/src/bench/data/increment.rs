@@ -106,8 +106,8 @@ impl Comparison {
             let ours = &times[&(mode, *name)];
             Ratio::new([ours[0], ours[1]], theirs, over_alignments)
         });
-        let worst = ratios.max_by(|a, b| a.value.total_cmp(&b.value))?;
-        Some(Row::ratio(self.row, &worst, self.bar))
+        let ratios: Vec<Ratio> = ratios.collect();
+        Some(Row::ratio(self.row, Ratio::worst(&ratios), self.bar))
     }
 }
 
