@@ -31,6 +31,7 @@ pub mod process;
 pub mod report;
 pub mod rseq;
 pub mod section;
+pub mod signal_mask;
 pub mod single;
 pub mod structures;
 mod sync;
