@@ -169,6 +169,15 @@ impl Tracee {
         request(libc::PTRACE_DETACH, self.process, 0, null_mut())
     }
 
+    /// Sends it a signal, which it sees when it goes on.
+    pub fn send(&self, signal: c_int) -> io::Result<()> {
+        // SAFETY: two integers; the process is a child that was not waited for.
+        match unsafe { libc::kill(self.process, signal) } {
+            -1 => Err(Error::last_os_error()),
+            _ => Ok(()),
+        }
+    }
+
     /// The call at whose beginning the program stopped.
     fn call(&self) -> io::Result<Call> {
         let registers = self.registers()?;

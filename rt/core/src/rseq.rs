@@ -80,9 +80,8 @@ impl Registration {
     /// EINVAL or EPERM: the area is not what the calling thread registered. It is left alone.
     ///
     /// # Safety
-    /// `area` was registered by the calling thread with this length. All signals are blocked,
-    /// or the thread's bound is 0: else a handler between the system call and the writes would take mm_cid = 0
-    /// for its own.
+    /// `area` was registered by the calling thread with this length. All signals that a handler has are blocked,
+    /// or no handler goes by this area: between the system call and the writes it would take mm_cid = 0 for its own.
     pub unsafe fn unregister(self, area: *mut Rseq) -> Result<(), Errno> {
         // SAFETY: the kernel writes within `length`, which fits the area.
         unsafe { self.call(area, RSEQ_FLAG_UNREGISTER)? };

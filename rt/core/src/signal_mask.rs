@@ -22,6 +22,11 @@ impl SignalSet {
         })
     }
 
+    /// These without one signal.
+    pub const fn without(self, signal: u32) -> Self {
+        Self(self.0 & !Self::of(signal).0)
+    }
+
     /// From the kernel's bits.
     pub const fn from_bits(bits: u64) -> Self {
         Self(bits)

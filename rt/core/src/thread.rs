@@ -2,18 +2,21 @@
 //! A thread's registration in a process of a C library: found, made at its first operation, undone at its
 //! end. See `docs/hosted.md`.
 //!
-//! Every function here speaks of the calling thread, and is async-signal-safe. No signal is blocked: a handler
-//! that comes at any instruction finds [`UNKNOWN`], by which its sections are refused, or what is true.
+//! Every function here speaks of the calling thread, and is async-signal-safe. A handler that comes at any
+//! instruction finds [`UNKNOWN`], by which its sections are refused, or what is true. Signals are blocked for
+//! the words of others alone: see [`unregister`].
 
 use core::mem::transmute;
 use core::ptr;
 use core::sync::atomic::{AtomicPtr, Ordering};
 
+use linux_raw_sys::general::SIGSYS;
 use rustix::io::Errno;
 
 use crate::access::Access;
 use crate::arch::{self, KNOWN, ThreadWords, UNKNOWN};
 use crate::process::{RseqState, found};
+use crate::signal_mask::{self, SignalSet};
 
 /// What the runtime knows of the thread: 0 in a thread that it has not seen.
 pub const NOT_ASKED: u32 = 0;
@@ -143,10 +146,14 @@ pub fn unregister() -> Result<(), Errno> {
         FOUND | VFORK_CHILD => return Err(Errno::PERM),
         _ => return Err(Errno::INVAL),
     }
-    // Before the kernel leaves mm_cid = 0 behind.
     set_unknown(ENDED);
-    // SAFETY: registered by this thread with this length; its bound is 0 by now.
+    // Another runtime in the process that has adopted this registration has bounds of its own, which stay: no
+    // handler of its may see the mm_cid = 0 that the kernel leaves behind, and afterwards -1 is below no bound.
+    // SIGSYS stays: who is answered by it at a system call, and blocks it, is killed.
+    let before = signal_mask::block(SignalSet::ALL.without(SIGSYS));
+    // SAFETY: registered by this thread with this length; no handler runs.
     let result = unsafe { found().registration.unregister(arch::area()) };
+    signal_mask::restore(before);
     if result.is_err() {
         set_known(MADE);
     }
