@@ -167,6 +167,16 @@ pub fn kernel_has_rseq() -> Result<(), String> {
     }
 }
 
+/// Whether memory can be sealed (mseal(2), Linux 6.10).
+pub fn kernel_has_mseal() -> Result<(), String> {
+    const SYS_MSEAL: libc::c_long = 462;
+    // SAFETY: no bytes are sealed.
+    match unsafe { libc::syscall(SYS_MSEAL, 0, 0, 0) } {
+        0 => Ok(()),
+        _ => Err("this kernel has no mseal".into()),
+    }
+}
+
 /// The kernel's feature size and the alignment for it, from the auxiliary vector; 0 where the
 /// kernel does not tell.
 pub fn rseq_auxv() -> (u64, u64) {

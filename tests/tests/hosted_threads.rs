@@ -49,6 +49,18 @@ fn main() {
             }
         }
     }
+    for form in FORMS {
+        let case = Case::new(format!("{form}::filter"), move || filter(form))
+            .needs(form.is_available())
+            .needs(confine::kernel_has_rseq());
+        // Without it musl unmaps what is registered: see docs/hosted.md.
+        let seals = if form.is_musl() {
+            confine::kernel_has_mseal()
+        } else {
+            Ok(())
+        };
+        cases.push(case.needs(seals));
+    }
     for way in [Way::AsItIs, Way::WithoutLibc, Way::Own] {
         for name in ["clone", "dlopen", "locked", "locked_namespace"] {
             cases.push(
@@ -114,6 +126,15 @@ fn thread_functions(form: Form, way: Way, outcome: &Outcome) {
     assert_eq!(outcome.value("unregister"), unregister);
     assert_eq!(outcome.value("unregister_again"), again);
     assert_eq!(outcome.value("after"), after);
+}
+
+/// Who registered threads cannot undo it any more, and says so of each.
+fn filter(form: Form) -> Result<(), String> {
+    let run = form.run("filter", Way::OwnWithoutLibc)?;
+    let outcome = run.env("VCPU_RT_DEBUG=1").run().exits(PASSED);
+    let told = "unregistration at a thread's end: refused, errno 1";
+    assert_eq!(outcome.stderr.matches(told).count(), 200);
+    Ok(())
 }
 
 /// Threads that glibc did not make, and a library that comes late.

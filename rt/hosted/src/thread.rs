@@ -5,10 +5,12 @@ use core::ffi::{c_int, c_void};
 use core::ptr;
 use core::sync::atomic::{AtomicU32, Ordering};
 
+use linux_raw_sys::general::__NR_mseal;
 use vcpu_core::process::{RseqState, found};
-use vcpu_core::thread;
+use vcpu_core::report::Line;
+use vcpu_core::{arch, thread};
 
-use crate::libc;
+use crate::{address_if_there, libc};
 
 /// Keys below it are in the thread's block in glibc, so that setting one allocates nothing
 /// (PTHREAD_KEY_2NDLEVEL_SIZE). musl has all of them there.
@@ -54,5 +56,24 @@ fn set_key() {
 
 /// The destructor, while the thread's memory is still there.
 extern "C" fn end(_: *mut c_void) {
-    thread::end();
+    if let Err(errno) = thread::end() {
+        let mut line = Line::new();
+        line.outcome("unregistration at a thread's end: ", "refused", Some(errno))
+            .print();
+        // The word is there in what `cargo xtask dist` links for musl.
+        if address_if_there!("__vcpu_rt_is_musl", hidden) != 0 {
+            keep_memory();
+        }
+    }
+}
+
+/// musl unmaps a detached thread's memory while the thread is there, and the kernel kills who is registered in
+/// what is unmapped. One sealed page (mseal(2), Linux 6.10) makes munmap(2) refuse all of it: it is lost, the thread goes on
+/// to its end. glibc waits until the thread is gone.
+#[cold]
+fn keep_memory() {
+    const PAGE: usize = 4096;
+    let page = arch::area().addr() & !(PAGE - 1);
+    // SAFETY: a page of the thread's own, whose contents stay as they are.
+    let _is_killed_then = unsafe { arch::syscall(__NR_mseal, [page, PAGE, 0, 0]) };
 }

@@ -160,6 +160,8 @@ pub fn archive(form: Form) -> Result<(), String> {
         // The bounds of the declared variables of the program.
         "__start_vcpu_rt_declared",
         "__stop_vcpu_rt_declared",
+        // Only in what is linked for musl, or defines `__rseq_*`.
+        "__vcpu_rt_is_musl",
         "__vcpu_rt_rseq",
         "_GLOBAL_OFFSET_TABLE_",
         "abort",
