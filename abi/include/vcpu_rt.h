@@ -539,7 +539,15 @@ int vcpu_update_words(void *word, struct vcpu_words_update *update) VCPU_IMPORT;
 int vcpu_try_lock(uint64_t *lock) VCPU_IMPORT;
 void vcpu_unlock(uint64_t *lock) VCPU_IMPORT;
 int vcpu_discard(void *object, size_t size, uint32_t area) VCPU_IMPORT;
+/* Named like its struct, which in C++ hides a constructor: g++ -Wshadow says so. */
+#ifdef __cplusplus
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wshadow"
+#endif
 int vcpu_statistics(struct vcpu_statistics *statistics, size_t size) VCPU_IMPORT;
+#ifdef __cplusplus
+#pragma GCC diagnostic pop
+#endif
 int vcpu_resident(uint32_t area, uint64_t *bytes) VCPU_IMPORT;
 uint32_t vcpu_possible_vcpus(void) VCPU_IMPORT;
 

@@ -18,7 +18,15 @@ pub mod names;
 use list::Value;
 
 /// The flags under which the header is clean.
-pub const WARNINGS: [&str; 4] = ["-Wall", "-Wextra", "-pedantic", "-Werror"];
+pub const WARNINGS: [&str; 7] = [
+    "-Wall",
+    "-Wextra",
+    "-Wpedantic",
+    "-Wshadow",
+    "-Wconversion",
+    "-Wsign-conversion",
+    "-Werror",
+];
 
 /// A directory of its own, removed with the value.
 pub struct Scratch(PathBuf);
