@@ -115,7 +115,7 @@ static inline uint64_t *counter(const struct vcpu_abi *abi)
 		puts("no counter");
 		exit(1);
 	}
-	return word;
+	return (uint64_t *)word;
 }
 
 #endif

@@ -14,6 +14,7 @@ pub mod faults;
 pub mod forms;
 pub mod list;
 pub mod names;
+pub mod wrapper_mixes;
 
 use list::Value;
 
@@ -93,6 +94,22 @@ pub fn available(command: &str) -> Result<(), String> {
         Ok(output) => Err(format!("{command} --version: {}", output.status)),
         Err(error) => Err(format!("{command}: {error}")),
     }
+}
+
+/// A compiler of C or C++ with the flags under which the headers are clean, and with others.
+#[must_use]
+pub fn compiler(name: &str, standard: &str, flags: &str) -> Command {
+    let mut command = Command::new(name);
+    if standard.contains("++") {
+        command.args(["-x", "c++"]);
+    }
+    command
+        .args(WARNINGS)
+        .args([standard, "-D_GNU_SOURCE", "-pthread"])
+        .args(flags.split_whitespace())
+        .arg("-I")
+        .arg(include_directory());
+    command
 }
 
 /// Runs a command to its end and returns its standard output.

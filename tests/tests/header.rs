@@ -7,7 +7,7 @@ use std::process::Command;
 
 use vcpu_tests::case::{self, Case};
 use vcpu_tests::header::{
-    self, Scratch, WARNINGS, data, expect_status, faults, fixture, forms, run,
+    self, Scratch, WARNINGS, data, expect_status, faults, fixture, forms, run, wrapper_mixes,
 };
 
 /// Compiler, language standard, name of a source file.
@@ -55,6 +55,7 @@ fn main() {
             .needs(has_neighbours()),
     );
     cases.extend(data::cases());
+    cases.extend(wrapper_mixes::cases());
     cases.extend(faults::cases());
     cases.extend(forms::cases());
     case::run(cases)

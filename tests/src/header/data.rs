@@ -6,7 +6,7 @@
 use std::fs;
 use std::process::Command;
 
-use super::{Scratch, WARNINGS, available, expect_status, fixture, include_directory, run};
+use super::{Scratch, available, compiler, expect_status, fixture, run};
 use crate::case::Case;
 use crate::confine;
 use crate::programs::workspace;
@@ -72,20 +72,6 @@ fn libc_registers() -> Result<(), String> {
     run(Command::new("gcc").args(include))
         .map(drop)
         .map_err(|_| "the C library registers no rseq".into())
-}
-
-fn compiler(name: &str, standard: &str, flags: &str) -> Command {
-    let mut command = Command::new(name);
-    if standard.contains("++") {
-        command.args(["-x", "c++"]);
-    }
-    command
-        .args(WARNINGS)
-        .args([standard, "-D_GNU_SOURCE", "-pthread"])
-        .args(flags.split_whitespace())
-        .arg("-I")
-        .arg(include_directory());
-    command
 }
 
 fn operations(name: &str, standard: &str, flags: &str) -> Result<(), String> {
