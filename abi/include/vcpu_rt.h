@@ -399,13 +399,20 @@ VCPU_ASSERT_SIZE(vcpu_abi, VCPU_ABI_BYTES, 8);
 
 /* ---- declared variables ------------------------------------------------------------------------
  * VCPU_PER_VCPU(type, name); at file scope declares a variable with a zero copy on every vCPU, for the
- * life of the process: name.first is vCPU 0's copy. Only in code that is linked statically with the
- * runtime, which fills the cell before any user code runs; with VCPU_ABI_REQUIRED. The program does
- * not start where there is no memory for it. The type is not empty, aligned to 4096 at most.
- * VCPU_DECLARED(name) is vCPU 0's copy as a pointer to the type.
+ * life of the process: name.first is vCPU 0's copy. VCPU_DECLARED(name) is that copy as a pointer to the
+ * type. The type is not empty, aligned to 4096 at most.
+ *
+ * Who is linked statically with the runtime has it filled by the runtime's start; elsewhere, as with
+ * -lvcpu_rt or in a shared library, a constructor of the variable's own does it. Either way it is there
+ * before constructors without a priority, and those of one above 101. A shared library that is loaded
+ * with a program before the start of a runtime in that program's own code (an archive) finds none then.
+ *
+ * Where there is no room for it, the start ends the process with a message, and the constructor does with
+ * VCPU_ABI_REQUIRED. With VCPU_ABI_OPTIONAL VCPU_DECLARED(name) is null then, and where there is no
+ * runtime: ask that before an operation, which needs a table.
  */
 struct vcpu_cell {
-	void *first;		/* vCPU 0's copy; filled at start */
+	void *first;		/* vCPU 0's copy; filled at start, null where nobody did */
 	uint64_t size;		/* bytes, not 0 */
 	uint64_t align;		/* bytes, a power of two up to 4096 */
 	void (*keep)(void);	/* never called: has the linker keep the runtime's part */
@@ -420,12 +427,18 @@ VCPU_ASSERT_OFFSET(vcpu_cell, is_supported, 32);
 VCPU_ASSERT_SIZE(vcpu_cell, 40, 8);
 
 #define VCPU_PER_VCPU(type, name) \
-	typedef __typeof__(type) vcpu_type_of_##name; \
 	static struct vcpu_cell name \
 		__attribute__((__used__, __section__("vcpu_rt_declared"), __aligned__(8))) = { \
 		0, sizeof(type), __alignof__(type), \
 		(void (*)(void))vcpu_alloc, 0 \
-	}
+	}; \
+	static __attribute__((__constructor__(101), __used__)) void vcpu_fill_##name(void) \
+	{ \
+		vcpu_fill(&name, VCPU_NO_ROOM(name), sizeof(VCPU_NO_ROOM(name)) - 1); \
+	} \
+	typedef __typeof__(type) vcpu_type_of_##name
+
+#define VCPU_NO_ROOM(name) "vcpu-rt: cannot start: no room for the per-vCPU variable " #name "\n"
 
 #define VCPU_DECLARED(name) ((vcpu_type_of_##name *)(name).first)
 
@@ -528,7 +541,7 @@ int vcpu_thread_register(void) VCPU_IMPORT;
 int vcpu_thread_unregister(void) VCPU_IMPORT;
 /*
  * Of libvcpu_rt alone, where the mode is off unless it is asked for: switches the GS mode on, before the first
- * object and the first thread. 0, or a negative errno: -EBUSY, it is too late, or GS has another owner; -EINVAL, the
+ * object (a declared variable is one) and the first thread. 0, or a negative errno: -EBUSY, it is too late, or GS has another owner; -EINVAL, the
  * kernel lacks it; -EPERM, -ENOSYS, a filter; -EOPNOTSUPP, no mm_cid; -ENOMEM, no areas.
  */
 int vcpu_request_gs_mode(void) VCPU_IMPORT;
@@ -564,6 +577,40 @@ static inline const struct vcpu_abi *vcpu_abi_find(void)
 }
 
 #undef VCPU_IMPORT
+
+/* Ends the process with a message, in programs without a libc too: write(2, ..), exit_group(127). */
+static __attribute__((__cold__, __noinline__, __noreturn__, __unused__)) void
+vcpu_stop(const char *message, size_t length)
+{
+	long result;
+
+	__asm__ __volatile__("syscall"
+			     : "=a"(result)
+			     : "a"(1L), "D"(2L), "S"(message), "d"(length)
+			     : "rcx", "r11", "memory");
+	__asm__ __volatile__("syscall"
+			     : "=a"(result)
+			     : "a"(231L), "D"(127L)
+			     : "rcx", "r11", "memory");
+	__builtin_trap();
+}
+
+/* What a declared variable's constructor does: nothing where the start did it, or will. */
+static __attribute__((__cold__, __noinline__, __unused__)) void
+vcpu_fill(struct vcpu_cell *cell, const char *no_room, size_t length)
+{
+	const struct vcpu_abi *abi = vcpu_abi_find();
+
+	if (cell->first != NULL || abi == NULL)
+		return;
+#ifdef VCPU_ABI_OPTIONAL
+	(void)no_room, (void)length;
+	(void)abi->alloc(cell->size, cell->align, &cell->first);
+#else
+	if (abi->alloc(cell->size, cell->align, &cell->first) != 0)
+		vcpu_stop(no_room, length);
+#endif
+}
 
 #ifdef __cplusplus
 }

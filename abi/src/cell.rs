@@ -12,10 +12,11 @@ pub type KeepFn = unsafe extern "C" fn();
 pub type SupportFn = extern "C" fn() -> c_int;
 
 /// The cell of a declared per-vCPU variable. All cells of a program are in its section
-/// `vcpu_rt_declared`, and the start fills them before any user code.
+/// `vcpu_rt_declared`, and the start fills those of the object that it is linked into. Elsewhere the
+/// constructor that C's macro brings does it.
 #[repr(C)]
 pub struct VcpuCell {
-    /// vCPU 0's copy: filled by the start.
+    /// vCPU 0's copy: filled at start, null where nobody did.
     pub first: *mut c_void,
     /// Bytes of the variable, not 0.
     pub size: u64,
