@@ -36,8 +36,8 @@ global_asm!(
     data_functions = const offset_of!(VcpuAbi, update_word),
 );
 
-/// glibc's three symbols, one behind the other, in a product that has them: under the hidden name
-/// `__vcpu_rt_rseq`.
+/// glibc's three symbols, one behind the other, in a product that has them: between the hidden
+/// `__vcpu_rt_rseq` and `__vcpu_rt_rseq_end`.
 #[repr(C)]
 pub struct RseqSymbols {
     /// `__rseq_offset`.
@@ -121,9 +121,13 @@ fn copies(own: usize, everybodys: usize) -> impl Iterator<Item = usize> {
     [own, other].into_iter().filter(|place| *place != 0)
 }
 
-/// This product's `__rseq_*`, or null where it has none.
+/// This product's `__rseq_*`, or null where it has none. Both bounds are one address then, which need not be 0: in
+/// a PIE by gold it is the load base.
 fn own_rseq() -> *mut RseqSymbols {
-    ptr::with_exposed_provenance_mut(address_if_there!("__vcpu_rt_rseq", hidden))
+    let start = address_if_there!("__vcpu_rt_rseq", hidden);
+    let end = address_if_there!("__vcpu_rt_rseq_end", hidden);
+    let place = if start == end { 0 } else { start };
+    ptr::with_exposed_provenance_mut(place)
 }
 
 /// Whether this product has `__rseq_*`, by which others find an area of our own.

@@ -163,6 +163,7 @@ pub fn archive(form: Form) -> Result<(), String> {
         // Only in what is linked for musl, or defines `__rseq_*`.
         "__vcpu_rt_is_musl",
         "__vcpu_rt_rseq",
+        "__vcpu_rt_rseq_end",
         "_GLOBAL_OFFSET_TABLE_",
         "abort",
         "dl_iterate_phdr",

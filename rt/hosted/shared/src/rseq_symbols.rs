@@ -3,12 +3,12 @@
 
 use core::arch::global_asm;
 
-// In the order of `vcpu_rt_hosted::symbols::RseqSymbols`, whose fill finds them by the hidden name.
+// In the order of `vcpu_rt_hosted::symbols::RseqSymbols`, whose fill finds them by the hidden names.
 global_asm!(
     ".pushsection .data.rel.ro.vcpu_rseq, \"aw\", @progbits",
     ".balign 8",
-    ".globl __rseq_offset, __rseq_size, __rseq_flags, __vcpu_rt_rseq",
-    ".hidden __vcpu_rt_rseq",
+    ".globl __rseq_offset, __rseq_size, __rseq_flags, __vcpu_rt_rseq, __vcpu_rt_rseq_end",
+    ".hidden __vcpu_rt_rseq, __vcpu_rt_rseq_end",
     ".type __rseq_offset, @object",
     ".size __rseq_offset, 8",
     ".type __rseq_size, @object",
@@ -19,5 +19,6 @@ global_asm!(
     "__rseq_offset: .quad 0",
     "__rseq_size: .long 0",
     "__rseq_flags: .long 0",
+    "__vcpu_rt_rseq_end:",
     ".popsection",
 );
