@@ -70,14 +70,12 @@ fn table(form: Form, way: Way) -> Result<(), String> {
     assert!(outcome.stderr.contains(&told), "{told}: {}", outcome.stderr);
     fields(&outcome, state);
     symbols(&outcome, form, state);
-    // A constructor of the program runs before that of an archive.
-    let is_early = form.is_shared();
-    assert_eq!(outcome.number("constructor"), u64::from(is_early));
-    let in_constructor = match (is_early, state.is_registered()) {
-        (false, _) => "-1",
-        (true, registered) => ["0", "1"][usize::from(registered)],
-    };
-    assert_eq!(outcome.value("registered_in_constructor"), in_constructor);
+    // All of it is there in the program's own constructors.
+    assert_eq!(outcome.number("constructor"), 1);
+    assert_eq!(
+        outcome.number("registered_in_constructor"),
+        u64::from(state.is_registered())
+    );
     Ok(())
 }
 

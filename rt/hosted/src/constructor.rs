@@ -6,9 +6,10 @@ use crate::environment::Environment;
 use crate::start::{self, Theirs};
 use crate::{symbols, thread};
 
-/// In every object that has this crate in it: the C library calls it once.
+/// In every object that has this crate in it: the C library calls it once, before all other constructors of the
+/// object. Linkers sort by the number; below 101 are those that compilers leave to the implementation.
 #[used]
-#[unsafe(link_section = ".init_array")]
+#[unsafe(link_section = ".init_array.00000")]
 static CONSTRUCTOR: extern "C" fn() = construct;
 
 extern "C" fn construct() {

@@ -23,6 +23,16 @@ per_vcpu! {
     static PAIR: Pair;
     static REQUESTS: Counter;
     static ITEMS: Cache<u64, 2, 16>;
+    static EARLY: Single;
+}
+
+/// In the program's own constructor: behind the runtime's.
+#[used]
+#[unsafe(link_section = ".init_array")]
+static CONSTRUCTOR: extern "C" fn() = early;
+
+extern "C" fn early() {
+    EARLY.inc();
 }
 
 /// The exit status that says that all checks held.
@@ -73,6 +83,7 @@ fn all() {
             .collect()
     });
     let count = THREADS * ROUNDS;
+    assert_eq!(EARLY.sum(), 1);
     assert_eq!(HITS.sum(), count);
     assert_eq!(u64::from(SMALL.sum()), count);
     assert_eq!(TOTAL.sum(), 3 * count);
