@@ -180,6 +180,24 @@ static void scenario_locked(const char *path, Lmid_t namespace)
 	printf("mlockall=0\nrss_kib=%ld\n", kib);
 }
 
+static void *wait_for_end(void *unused)
+{
+	pthread_barrier_wait(&barrier);
+	return unused;
+}
+
+/* The library meets a libc that has not started yet, and a program that has, with another thread. */
+static void scenario_namespace(const char *path)
+{
+	pthread_t thread;
+
+	pthread_barrier_init(&barrier, NULL, 2);
+	CHECK(pthread_create(&thread, NULL, wait_for_end, NULL) == 0);
+	find(dlmopen(LM_ID_NEWLM, path, RTLD_NOW));
+	pthread_barrier_wait(&barrier);
+	CHECK(pthread_join(thread, NULL) == 0);
+}
+
 int main(int argc, char **argv)
 {
 	CHECK(argc == 3);
@@ -192,6 +210,8 @@ int main(int argc, char **argv)
 		scenario_locked(argv[2], LM_ID_BASE);
 	} else if (strcmp(argv[1], "locked_namespace") == 0) {
 		scenario_locked(argv[2], LM_ID_NEWLM);
+	} else if (strcmp(argv[1], "namespace") == 0) {
+		scenario_namespace(argv[2]);
 	} else {
 		return 2;
 	}

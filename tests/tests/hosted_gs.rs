@@ -30,7 +30,13 @@ fn main() {
             );
         }
     }
-    cases.push(Case::new("late_library", late_library).needs(Form::Late.is_available()));
+    for (name, program, scenario) in [
+        ("late_library", "gs", "late"),
+        ("late_library_in_namespace", "strange", "namespace"),
+    ] {
+        let body = move || late_library(program, scenario);
+        cases.push(Case::new(name, body).needs(Form::Late.is_available()));
+    }
     case::run(cases)
 }
 
@@ -135,10 +141,12 @@ fn too_late(form: Form) -> Result<(), String> {
 }
 
 /// Other threads may have put something into GS.
-fn late_library() -> Result<(), String> {
+fn late_library(program: &'static str, scenario: &str) -> Result<(), String> {
     let library = Form::Preload.libraries()?.join("libvcpu_rt.so");
-    let run = program(Form::Late, "late")?.arg(library);
+    let run = Form::Late.run(program, Way::AsItIs)?;
     let outcome = run
+        .arg(scenario)
+        .arg(library)
         .env("VCPU_RT_GS=on")
         .env("VCPU_RT_DEBUG=1")
         .run()

@@ -25,8 +25,6 @@ pub struct Situation {
     /// The library was loaded with the program, before ld.so in the order of lookups: nobody has used the C
     /// library's registration yet and nobody will find it, and nothing has asked for locked memory (mlockall).
     pub comes_first: bool,
-    /// No code of the program has run yet, and no other thread.
-    pub is_starting: bool,
 }
 
 /// The ways to try, one after the other.
@@ -53,7 +51,6 @@ mod tests {
                 is_active: active,
                 is_announced: announced,
                 comes_first: take,
-                is_starting: false,
             },
         )
     }

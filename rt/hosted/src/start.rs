@@ -195,7 +195,8 @@ pub unsafe fn start(
         tunables::parse(environment.tunables(), complain);
     }
     // Whoever sets GS for itself later (Wine) must not find it taken: it is asked for.
-    if tunables.gs == GsChoice::On && !situation.is_starting && !gs::is_alone() {
+    // Before the first code of the program there is one thread.
+    if tunables.gs == GsChoice::On && !situation.comes_first && !gs::is_alone() {
         Line::new()
             .text("VCPU_RT_GS=on comes too late: there are other threads")
             .print();

@@ -51,9 +51,7 @@ extern "C" fn resolve() -> usize {
     let situation = Situation {
         is_active: false,
         is_announced: comes_first || their_symbols.is_some(),
-        // In a namespace of its own (dlmopen) libc is starting too, the program is not.
         comes_first,
-        is_starting,
     };
     let theirs = their_symbols.as_ref().and_then(TheirSymbols::read);
     // SAFETY: ld.so's variable points to the initial stack. It relocates each object once, under its lock.
