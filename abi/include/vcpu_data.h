@@ -15,6 +15,9 @@
  * Their copies are also Rust's: vcpu_single64 is its Single<u64>, vcpu_section_ptr its
  * Section<*mut T>, and both languages may update one object at once. Copies that another vCPU may
  * drain: vcpu_section.h, the table's try_lock and its fence; examples/c-slab is made so.
+ *
+ * A shared object with any of these operations must not be unloaded (dlclose): threads have the addresses of its
+ * descriptors in rseq_cs, where the kernel reads them later. Link it with -Wl,-z,nodelete, as pkg-config says.
  */
 #include "vcpu_rt.h"	/* each time: a later include may ask for the symbols */
 

@@ -29,7 +29,8 @@
  *			    : "cc", "memory");
  *
  * Refused: the section was aborted, or the thread has no area of its own: nothing was committed. Not for
- * VCPU_MODE_SHARED, in which nobody may run a section. Labels 771 to 774 are the frame's.
+ * VCPU_MODE_SHARED, in which nobody may run a section. Labels 771 to 774 are the frame's. A shared object with
+ * sections is linked with -Wl,-z,nodelete: see vcpu_data.h.
  */
 #ifndef VCPU_SECTION_H
 #define VCPU_SECTION_H

@@ -5,7 +5,7 @@ pub mod rust;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::{fmt, fs};
@@ -259,6 +259,25 @@ pub fn directory() -> Result<PathBuf, String> {
     let path = target_directory()?.join("hosted/tests");
     fs::create_dir_all(&path).map_err(|error| error.to_string())?;
     Ok(path)
+}
+
+/// The options by which a program finds the libraries of a directory, when it is linked and when it runs.
+pub fn rpath(directory: &Path) -> String {
+    format!("-Wl,-rpath,{0},-L{0}", directory.display())
+}
+
+/// The words of one line of pkg-config's file, by its beginning: `Libs: `.
+pub fn pkg_config(name: &str) -> Result<Vec<String>, String> {
+    let file = dist()?.join("lib/pkgconfig/vcpu_rt.pc");
+    let text = fs::read_to_string(&file).map_err(|error| error.to_string())?;
+    let prefix = file.parent().expect("a directory").join("../..");
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
+    let line = line.ok_or_else(|| format!("no {name:?} in {}", file.display()))?;
+    let line = line
+        .replace("${libdir}", "${prefix}/lib")
+        .replace("${includedir}", "${prefix}/include")
+        .replace("${prefix}", &prefix.display().to_string());
+    Ok(line.split_whitespace().map(str::to_owned).collect())
 }
 
 /// What `cargo xtask dist` installs, made once per test process.

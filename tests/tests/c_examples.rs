@@ -95,7 +95,8 @@ fn alone(compiler: &str, flags: &str) -> Result<(), String> {
     if flags == SHARED {
         let shared = scratch.path("libexamples.so");
         let mut link = compile();
-        link.args(["-shared", "-fPIC", "-o"]).arg(&shared);
+        link.args(["-shared", "-fPIC", "-Wl,-z,nodelete", "-o"])
+            .arg(&shared);
         run(link.args(&libraries))?;
         libraries = vec![shared];
     }

@@ -6,7 +6,9 @@ use vcpu_tests::case::{self, Case};
 use vcpu_tests::confine;
 use vcpu_tests::header::run;
 use vcpu_tests::hosted::rust::{BUILDS, Build};
-use vcpu_tests::hosted::{Form, State, WAYS, WITHOUT_LIBC, Way, compiler, directory, source};
+use vcpu_tests::hosted::{
+    Form, State, WAYS, WITHOUT_LIBC, Way, compiler, directory, rpath, source,
+};
 use vcpu_tests::programs::PASSED;
 use vcpu_tests::run::Run;
 
@@ -57,14 +59,13 @@ fn alone(build: Build, way: Way, scenario: &str) -> Result<(), String> {
 /// One registration for both, whoever made it; exact counts by each.
 fn users(build: Build, way: Way) -> Result<(), String> {
     let own = directory()?;
-    let libraries = Form::Linked.libraries()?;
     let library = own.join(format!("libusers-{build}-{way}.so"));
     let mut gcc = compiler("gcc");
     gcc.args(["-fPIC", "-shared", "-o"])
         .arg(&library)
         .arg(source("users_library"));
-    gcc.arg(format!("-Wl,-rpath,{0},-L{0}", libraries.display()));
-    run(gcc.arg("-lvcpu_rt"))?;
+    gcc.arg(rpath(&Form::Linked.libraries()?));
+    run(gcc.args(["-lvcpu_rt", "-Wl,-z,nodelete"]))?;
     let run = Run::new(build.program()?).arg("users").arg(&library);
     let outcome = in_way(run.env("VCPU_RT_DEBUG=1"), way).run().exits(PASSED);
     let (own_state, library_state) = match way {

@@ -13,7 +13,8 @@ use self::library::Libc;
 use crate::command::{is_installed, root, target_directory};
 
 /// The library would be dropped where only weak references need it, and an archive's member never be
-/// pulled: see "Referring to the symbols" in docs/abi.md.
+/// pulled: see "Referring to the symbols" in docs/abi.md. A shared object with sections must not be unloaded
+/// (docs/critical-sections.md); to a program the option is nothing.
 const PKG_CONFIG: &str = "\
 prefix=${pcfiledir}/@UP@
 includedir=${prefix}/include
@@ -23,7 +24,7 @@ Name: vcpu_rt
 Description: Per-vCPU data and rseq: the vcpu_abi symbol table
 Version: @VERSION@
 Cflags: -I${includedir}
-Libs: -L${libdir} -Wl,--push-state,--no-as-needed -lvcpu_rt -Wl,--pop-state
+Libs: -L${libdir} -Wl,--push-state,--no-as-needed -lvcpu_rt -Wl,--pop-state -Wl,-z,nodelete
 Libs.private: -Wl,-u,vcpu_abi
 ";
 

@@ -25,11 +25,15 @@ pub struct Situation {
     /// The library was loaded with the program, before ld.so in the order of lookups: nobody has used the C
     /// library's registration yet and nobody will find it, and nothing has asked for locked memory (mlockall).
     pub comes_first: bool,
+    /// The object that the runtime is in can be unloaded, and threads that are registered would be left with addresses
+    /// in it.
+    pub can_be_unloaded: bool,
 }
 
 /// The ways to try, one after the other.
 pub fn ways(choice: RseqChoice, situation: Situation) -> &'static [Way] {
     match (choice, situation.is_active) {
+        _ if situation.can_be_unloaded => &[],
         (RseqChoice::Off, _) => &[],
         (RseqChoice::Adopt, false) => &[],
         (RseqChoice::Auto | RseqChoice::Adopt, true) => &[Way::Adopt],
@@ -51,6 +55,7 @@ mod tests {
                 is_active: active,
                 is_announced: announced,
                 comes_first: take,
+                can_be_unloaded: false,
             },
         )
     }
@@ -71,6 +76,20 @@ mod tests {
         let both = [Way::TakeOver, Way::Adopt];
         assert_eq!(of(RseqChoice::Own, true, true, true), both);
         assert_eq!(of(RseqChoice::Own, true, true, false), [Way::Adopt]);
+    }
+
+    #[test]
+    fn what_can_be_unloaded_registers_nobody() {
+        for choice in [RseqChoice::Auto, RseqChoice::Own, RseqChoice::Adopt] {
+            for is_active in [false, true] {
+                let situation = Situation {
+                    is_active,
+                    can_be_unloaded: true,
+                    ..Situation::default()
+                };
+                assert_eq!(ways(choice, situation), []);
+            }
+        }
     }
 
     #[test]

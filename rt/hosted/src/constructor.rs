@@ -4,7 +4,7 @@
 use crate::choice::Situation;
 use crate::environment::Environment;
 use crate::start::{self, Theirs};
-use crate::{symbols, thread};
+use crate::{symbols, thread, unload};
 
 /// In every object that has this crate in it: the C library calls it once, before all other constructors of the
 /// object. Linkers sort by the number; below 101 are those that compilers leave to the implementation.
@@ -27,8 +27,11 @@ fn start_late() {
     } else {
         Theirs::as_everybody_finds()
     };
+    // The shared library is linked to stay, and musl unloads nothing.
+    let stays = is_announced || unload::prevent();
     let situation = Situation {
         is_announced,
+        can_be_unloaded: !stays,
         ..Situation::default()
     };
     // SAFETY: a constructor runs once, and who uses the runtime before it finds that it is absent.

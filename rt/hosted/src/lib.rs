@@ -38,6 +38,7 @@ pub mod start;
 pub mod symbols;
 #[doc(hidden)]
 pub mod thread;
+mod unload;
 
 pub use vcpu_abi as abi;
 pub use vcpu_core::Errno;

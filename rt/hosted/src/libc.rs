@@ -2,6 +2,10 @@
 //! What is used of the C library, glibc or musl: no more than this.
 
 use core::ffi::{c_char, c_int, c_uint, c_ulong, c_void};
+use core::slice;
+
+use linux_raw_sys::auxvec::AT_PHDR;
+use linux_raw_sys::elf_uapi::Elf64_Phdr;
 
 /// `pthread_key_t`, the same in both.
 pub type Key = c_uint;
@@ -14,9 +18,31 @@ pub struct ObjectInfo {
     /// Its path.
     pub name: *const c_char,
     /// Its program headers.
-    pub program_headers: *const linux_raw_sys::elf_uapi::Elf64_Phdr,
+    pub program_headers: *const Elf64_Phdr,
     /// How many there are.
     pub program_header_count: u16,
+}
+
+impl ObjectInfo {
+    /// Its program headers.
+    ///
+    /// # Safety
+    /// The C library has filled this, and does not unload the object meanwhile.
+    pub unsafe fn headers(&self) -> &[Elf64_Phdr] {
+        let count = usize::from(self.program_header_count);
+        if count == 0 {
+            return &[];
+        }
+        // SAFETY: by the caller's word.
+        unsafe { slice::from_raw_parts(self.program_headers, count) }
+    }
+
+    /// Whether it is the executable.
+    pub fn is_executable(&self) -> bool {
+        // SAFETY: a look-up by number.
+        let of_executable = unsafe { getauxval(c_ulong::from(AT_PHDR)) } as usize;
+        self.program_headers.addr() == of_executable
+    }
 }
 
 /// Called for each loaded object; another answer than 0 ends the walk.
@@ -45,7 +71,8 @@ unsafe extern "C" {
 }
 
 /// The address of a symbol that may be missing, as everybody in the process finds it; 0 where it is. With
-/// `hidden`: of this object alone. With `ours`: one that is not missing.
+/// `hidden`: of this object alone, and some address where it is missing, the same for all such symbols. With
+/// `ours`: one that is not missing.
 #[macro_export]
 macro_rules! address_if_there {
     ($name:literal) => {

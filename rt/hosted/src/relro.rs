@@ -3,7 +3,7 @@
 //! ours or that of an executable with a copy of it.
 
 use core::ffi::{c_int, c_void};
-use core::{ptr, slice};
+use core::ptr;
 
 use linux_raw_sys::elf_uapi::{Elf64_Phdr, PT_GNU_RELRO};
 use linux_raw_sys::general::{__NR_mprotect, PROT_READ, PROT_WRITE};
@@ -91,11 +91,8 @@ pub fn while_writable(address: usize, write: impl FnOnce()) -> Result<(), Errno>
 extern "C" fn look(object: *const ObjectInfo, _: usize, data: *mut c_void) -> c_int {
     // SAFETY: the C library's description of an object, with its program headers, and our own struct.
     let (object, search) = unsafe { (&*object, &mut *data.cast::<Search>()) };
-    let count = usize::from(object.program_header_count);
-    if count > 0 {
-        // SAFETY: as above.
-        let headers = unsafe { slice::from_raw_parts(object.program_headers, count) };
-        search.found = Pages::of(object.base, headers, search.address);
-    }
+    // SAFETY: as above.
+    let headers = unsafe { object.headers() };
+    search.found = Pages::of(object.base, headers, search.address);
     c_int::from(search.found.is_some())
 }

@@ -205,6 +205,11 @@ pub unsafe fn start(
     if tunables.gs == GsChoice::Auto {
         tunables.gs = GsChoice::Off;
     }
+    if situation.can_be_unloaded {
+        Line::new()
+            .text("no rseq: the object with the runtime can be unloaded, dlopen refused RTLD_NODELETE")
+            .print();
+    }
     let map = if situation.comes_first {
         areas::map_where_nothing_is_locked
     } else {

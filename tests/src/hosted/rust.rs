@@ -25,10 +25,19 @@ pub const BUILDS: [Build; 3] = [Build::Dev, Build::Release, Build::Fixed];
 impl Build {
     /// Builds it, and returns its path.
     pub fn program(self) -> Result<PathBuf, String> {
+        self.build(&["--bin", "hosted_rust"], "hosted_rust")
+    }
+
+    /// The same of the package's shared object.
+    pub fn plugin(self) -> Result<PathBuf, String> {
+        self.build(&["--lib"], "libhosted_plugin.so")
+    }
+
+    fn build(self, what: &[&str], file: &str) -> Result<PathBuf, String> {
         let mut target = target_directory()?;
         let mut build = cargo();
         build.args(["build", "--offline", "--quiet"]);
-        build.args(["--package", "vcpu-test-hosted"]);
+        build.args(["--package", "vcpu-test-hosted"]).args(what);
         if !matches!(self, Self::Dev) {
             build.arg("--release");
         }
@@ -45,7 +54,7 @@ impl Build {
             Self::Dev => "debug",
             Self::Release | Self::Fixed => "release",
         };
-        Ok(target.join(profile).join("hosted_rust"))
+        Ok(target.join(profile).join(file))
     }
 }
 

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Programs and libraries that refer to the symbols in each way, and what their references find.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use vcpu_tests::header::{self, run};
-use vcpu_tests::hosted::{self, Form, WITHOUT_LIBC, compiler, directory, source};
+use vcpu_tests::hosted::{self, Form, WITHOUT_LIBC, compiler, directory, rpath, source};
 use vcpu_tests::programs::PASSED;
 use vcpu_tests::run::{Outcome, Run};
 
@@ -52,10 +51,6 @@ fn library(name: &str) -> Result<PathBuf, String> {
     gcc.args(["-fPIC", "-shared", "-o"]).arg(&path);
     run(gcc.arg(source("symbols_library")))?;
     Ok(path)
-}
-
-fn rpath(directory: &Path) -> String {
-    format!("-Wl,-rpath,{0},-L{0}", directory.display())
 }
 
 fn build(link: Link) -> Result<Run, String> {
@@ -148,30 +143,17 @@ pub fn static_weak() -> Result<(), String> {
 
 /// What pkg-config's file says links a program whose references are all weak.
 pub fn pkg_config() -> Result<(), String> {
-    let file = hosted::dist()?.join("lib/pkgconfig/vcpu_rt.pc");
-    let text = fs::read_to_string(&file).map_err(|error| error.to_string())?;
-    let prefix = file.parent().expect("a directory").join("../..");
-    let value = |name: &str| -> Vec<String> {
-        let line = text
-            .lines()
-            .find_map(|line| line.strip_prefix(name))
-            .expect("a line");
-        let line = line
-            .replace("${libdir}", "${prefix}/lib")
-            .replace("${includedir}", "${prefix}/include");
-        let line = line.replace("${prefix}", &prefix.display().to_string());
-        line.split_whitespace().map(str::to_owned).collect()
-    };
     for (name, is_static) in [("dynamic", false), ("static", true)] {
         let program = directory()?.join(format!("pkg-config-{name}"));
         let mut gcc = Command::new("gcc");
-        gcc.args(value("Cflags: "))
+        gcc.args(hosted::pkg_config("Cflags: ")?)
             .arg("-o")
             .arg(&program)
             .arg(source("table"));
-        gcc.args(value("Libs: "));
+        gcc.args(hosted::pkg_config("Libs: ")?);
         if is_static {
-            gcc.arg("-static").args(value("Libs.private: "));
+            gcc.arg("-static")
+                .args(hosted::pkg_config("Libs.private: ")?);
         } else {
             gcc.arg(rpath(&Form::Linked.libraries()?));
         }

@@ -52,6 +52,7 @@ extern "C" fn resolve() -> usize {
         is_active: false,
         is_announced: comes_first || their_symbols.is_some(),
         comes_first,
+        can_be_unloaded: false,
     };
     let theirs = their_symbols.as_ref().and_then(TheirSymbols::read);
     // SAFETY: ld.so's variable points to the initial stack. It relocates each object once, under its lock.
