@@ -10,7 +10,8 @@ use vcpu_core::process::{RseqState, found};
 use vcpu_core::report::Line;
 use vcpu_core::{arch, thread};
 
-use crate::{address_if_there, libc};
+use crate::address_if_there;
+use crate::libc::{self, ObjectInfo};
 
 /// Keys below it are in the thread's block in glibc, so that setting one allocates nothing
 /// (PTHREAD_KEY_2NDLEVEL_SIZE). musl has all of them there.
@@ -26,6 +27,10 @@ pub(crate) fn enter_first() {
             if let Some(remember) = at_end() {
                 thread::set_remember(remember);
                 thread::enter();
+            } else {
+                Line::new()
+                    .text("no thread is registered: there is no pthread key for its end")
+                    .print();
             }
         }
         RseqState::Off | RseqState::Absent | RseqState::Refused(_) => {}
@@ -34,6 +39,9 @@ pub(crate) fn enter_first() {
 
 /// What a registered thread does for that it is unregistered at its end; `None`: it must not register.
 fn at_end() -> Option<fn()> {
+    if !has_keys_of_program() {
+        return None;
+    }
     let mut key = 0;
     // SAFETY: a place for the key, and a destructor.
     if unsafe { libc::pthread_key_create(&raw mut key, end) } != 0 {
@@ -46,6 +54,24 @@ fn at_end() -> Option<fn()> {
     // SAFETY: the key of just now.
     let _was_made: c_int = unsafe { libc::pthread_key_delete(key) };
     None
+}
+
+/// Whether keys are the program's: in a namespace of its own (dlmopen) there is another glibc, which numbers its keys by
+/// itself, and a thread's values lie where those of the program's keys are.
+fn has_keys_of_program() -> bool {
+    let mut is_first = false;
+    // SAFETY: `look_at_first` takes such a pointer.
+    unsafe { libc::dl_iterate_phdr(look_at_first, ptr::from_mut(&mut is_first).cast()) };
+    // musl has no namespaces, and other program headers in AT_PHDR where its ld.so is run as a command.
+    is_first || address_if_there!("gnu_get_libc_version") == 0
+}
+
+/// The first object is the executable, where that is in the caller's namespace.
+extern "C" fn look_at_first(object: *const ObjectInfo, _: usize, data: *mut c_void) -> c_int {
+    // SAFETY: the C library's description of an object, and our own word.
+    let (object, is_first) = unsafe { (&*object, &mut *data.cast::<bool>()) };
+    *is_first = object.is_executable();
+    1
 }
 
 fn set_key() {
