@@ -144,7 +144,8 @@ fn bad_values() -> Result<(), String> {
             "{variable}={value}: the default is taken"
         );
         assert_eq!(outcome.stderr.lines().count(), 1, "{}", outcome.stderr);
-        for part in [variable, value, allowed, taken] {
+        let taken = format!("; the default, {taken}, is used\n");
+        for part in [variable, value, allowed, &taken] {
             assert!(
                 outcome.stderr.contains(part),
                 "{part} is not in: {}",

@@ -28,7 +28,9 @@ pub fn complaint(complaint: &Complaint<'_>) -> Line {
         .value(complaint.value.get(..64).unwrap_or(complaint.value))
         .text(" is not allowed (")
         .text(complaint.allowed)
-        .text("); the default is used");
+        .text("); the default, ")
+        .text(complaint.default())
+        .text(", is used");
     line
 }
 

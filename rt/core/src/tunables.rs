@@ -60,6 +60,17 @@ pub struct Complaint<'a> {
     pub allowed: &'static str,
 }
 
+impl Complaint<'_> {
+    /// What is used instead.
+    pub fn default(&self) -> &'static str {
+        let mut end = 0;
+        while !matches!(self.allowed.as_bytes().get(end), None | Some(b',')) {
+            end += 1;
+        }
+        self.allowed.get(..end).unwrap_or(self.allowed)
+    }
+}
+
 /// What every variable's name begins with.
 pub const PREFIX: &str = "VCPU_RT_";
 
