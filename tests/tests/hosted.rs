@@ -54,6 +54,7 @@ fn main() {
     }
     let available = Form::Preload.is_available();
     cases.push(Case::new("headers", headers).needs(available.clone()));
+    cases.push(Case::new("no_paths", no_paths).needs(available.clone()));
     cases.push(Case::new("nobody", nobody).needs(available.clone()));
     cases.push(Case::new("static_ignores_preload", static_ignores_preload).needs(available));
     case::run(cases)
@@ -157,6 +158,33 @@ fn symbols(outcome: &Outcome, form: Form, state: State) {
     assert_eq!(outcome.number("__rseq_size"), expected);
     assert_eq!(outcome.number("__rseq_flags"), 0);
     assert_eq!(outcome.value("__rseq_offset"), outcome.value("rseq_offset"));
+}
+
+/// What is installed says nothing of the machine that built it.
+fn no_paths() -> Result<(), String> {
+    let checkout = workspace()
+        .canonicalize()
+        .map_err(|error| error.to_string())?;
+    let home = |name| std::env::var_os(name).map(|home| home.into_encoded_bytes());
+    let paths = [
+        Some(checkout.into_os_string().into_encoded_bytes()),
+        home("CARGO_HOME"),
+        home("HOME").map(|home| [&home, b"/.cargo".as_slice()].concat()),
+        home("HOME").map(|home| [&home, b"/.rustup".as_slice()].concat()),
+    ];
+    for libraries in [Form::Linked.libraries()?, Form::MuslLinked.libraries()?] {
+        for name in ["libvcpu_rt.so", "libvcpu_rt.a"] {
+            let Ok(library) = fs::read(libraries.join(name)) else {
+                // Nothing for musl is installed.
+                continue;
+            };
+            for path in paths.iter().flatten() {
+                let is_there = library.windows(path.len()).any(|bytes| bytes == path);
+                assert!(!is_there, "{name}: {}", String::from_utf8_lossy(path));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// RELRO, ours or that of the program with a copy, covers the table from before main on.

@@ -3,6 +3,7 @@
 //! hosted form, and how pkg-config names them.
 
 mod library;
+mod paths;
 
 use std::fs;
 use std::path::{Path, PathBuf};

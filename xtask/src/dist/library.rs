@@ -9,6 +9,7 @@ use std::process;
 use anyhow::Result;
 
 use crate::command::{cargo, command, run, target_directory};
+use crate::dist::paths;
 
 /// The table and its functions.
 const TABLE: [&str; 16] = [
@@ -73,7 +74,15 @@ pub fn build() -> Result<()> {
     ];
     run(cargo()
         .args(["build", "--quiet", "--release"])
-        .args(packages))
+        .args(packages)
+        .arg("--target-dir")
+        .arg(build_directory())
+        .env("CARGO_ENCODED_RUSTFLAGS", paths::remapped()?))
+}
+
+/// What has other flags is built elsewhere, or cargo would build all else again.
+fn build_directory() -> PathBuf {
+    target_directory().join("hosted/build")
 }
 
 /// Makes `libvcpu_rt.so` and `libvcpu_rt.a` in `directory`.
@@ -162,7 +171,7 @@ fn link_object(libc: Libc, archive: &str, roots: &[&str], object: &Path) -> Resu
     if libc == Libc::Musl {
         linker.args(["--defsym", IS_MUSL]);
     }
-    run(linker.arg(target_directory().join("release").join(archive)))?;
+    run(linker.arg(build_directory().join("release").join(archive)))?;
     let mut objcopy = command("objcopy");
     objcopy.args(["--strip-debug", "--strip-unneeded"]);
     for section in NOT_LINKED {
