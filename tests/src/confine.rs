@@ -26,7 +26,31 @@ fn checked(answer: libc::c_int) -> io::Result<()> {
 impl Run {
     /// The system calls of these numbers answer `errno`.
     pub fn without_calls(self, numbers: &[libc::c_long], errno: libc::c_int) -> Self {
-        let mut program = filter(numbers, errno);
+        self.filtered(filter(numbers, errno))
+    }
+
+    /// The system call of this number answers `errno` where the argument at `index` is `value`.
+    pub fn without_call_of(
+        self,
+        number: libc::c_long,
+        index: u32,
+        value: u32,
+        errno: libc::c_int,
+    ) -> Self {
+        let mut program = filter(&[number], errno);
+        // Behind the test of the number; each argument has 64 bits, behind number, architecture and address.
+        let load = statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 16 + 8 * index);
+        let is_other = libc::sock_filter {
+            jf: 1,
+            ..statement(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, value)
+        };
+        program[1].jf += 2;
+        program.splice(2..2, [load, is_other]);
+        self.filtered(program)
+    }
+
+    /// With this filter.
+    fn filtered(self, mut program: Vec<libc::sock_filter>) -> Self {
         let step = move || {
             let length = u16::try_from(program.len()).expect("filters are short");
             let program = libc::sock_fprog {
@@ -90,15 +114,18 @@ impl Run {
     }
 }
 
-/// "If the number is one of these, answer errno; else allow", as classic BPF (seccomp(2)). The
-/// architecture is not tested: the test's own programs make 64-bit calls only.
-fn filter(numbers: &[libc::c_long], errno: libc::c_int) -> Vec<libc::sock_filter> {
-    let statement = |code: u32, k: u32| libc::sock_filter {
+fn statement(code: u32, k: u32) -> libc::sock_filter {
+    libc::sock_filter {
         code: u16::try_from(code).expect("BPF codes have 16 bits"),
         jt: 0,
         jf: 0,
         k,
-    };
+    }
+}
+
+/// "If the number is one of these, answer errno; else allow", as classic BPF (seccomp(2)). The
+/// architecture is not tested: the test's own programs make 64-bit calls only.
+fn filter(numbers: &[libc::c_long], errno: libc::c_int) -> Vec<libc::sock_filter> {
     let answer = libc::SECCOMP_RET_ERRNO | errno.cast_unsigned();
     let mut program = vec![statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0)];
     for &number in numbers {

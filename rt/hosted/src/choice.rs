@@ -44,6 +44,21 @@ pub fn ways(choice: RseqChoice, situation: Situation) -> &'static [Way] {
     }
 }
 
+/// Why the active registration is not taken over although the user says `own`, where that is known beforehand.
+pub fn not_taken_over(choice: RseqChoice, situation: Situation) -> Option<&'static str> {
+    match choice {
+        RseqChoice::Own if situation.is_active && !situation.comes_first => {
+            // Others would find ours, so it is the library that can, at its time.
+            Some(if situation.is_announced {
+                "too late, the program runs"
+            } else {
+                "needs libvcpu_rt.so from the program's start on"
+            })
+        }
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -90,6 +105,23 @@ mod tests {
                 assert_eq!(ways(choice, situation), []);
             }
         }
+    }
+
+    #[test]
+    fn who_asked_to_take_over_and_cannot_is_told_why() {
+        let situation = |is_active, is_announced, comes_first| Situation {
+            is_active,
+            is_announced,
+            comes_first,
+            can_be_unloaded: false,
+        };
+        let why = |choice, situation| not_taken_over(choice, situation).unwrap_or("");
+        let own = RseqChoice::Own;
+        assert!(why(own, situation(true, true, false)).contains("too late"));
+        assert!(why(own, situation(true, false, false)).contains("libvcpu_rt.so"));
+        assert_eq!(why(own, situation(true, true, true)), "");
+        assert_eq!(why(own, situation(false, false, false)), "");
+        assert_eq!(why(RseqChoice::Auto, situation(true, true, false)), "");
     }
 
     #[test]

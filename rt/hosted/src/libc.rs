@@ -70,6 +70,11 @@ unsafe extern "C" {
     pub fn dl_iterate_phdr(each: EachObject, data: *mut c_void) -> c_int;
 }
 
+/// Whether it is glibc, by a word that every program on it has, static ones too.
+pub fn is_glibc() -> bool {
+    crate::address_if_there!("__libc_stack_end") != 0
+}
+
 /// The address of a symbol that may be missing, as everybody in the process finds it; 0 where it is. With
 /// `hidden`: of this object alone, and some address where it is missing, the same for all such symbols. With
 /// `ours`: one that is not missing.

@@ -15,7 +15,7 @@ use vcpu_core::tunables::{self, Complaint, GsChoice, Tunables};
 use vcpu_core::{Errno, arch, areas};
 
 use crate::address_if_there;
-use crate::choice::{Situation, Way, ways};
+use crate::choice::{Situation, Way, not_taken_over, ways};
 use crate::environment::Environment;
 use crate::gs;
 use crate::symbols::RseqSymbols;
@@ -123,21 +123,38 @@ fn try_take_over(theirs: Theirs, auxv: &Auxv) -> Result<Registration, Errno> {
     })
 }
 
+/// What came of the choice.
+struct Registered {
+    registration: Registration,
+    state: RseqState,
+    /// Bytes from the thread pointer to struct rseq.
+    offset: isize,
+    /// Why theirs was not taken over, where that was asked for.
+    not_taken_over: Option<(&'static str, Option<Errno>)>,
+}
+
 fn register(
     tunables: &Tunables,
     auxv: &Auxv,
     theirs: Option<Theirs>,
     situation: Situation,
-) -> (Registration, RseqState, isize) {
+) -> Registered {
     let is_active = theirs.is_some_and(Theirs::is_active);
     let situation = Situation {
         is_active,
         ..situation
     };
     let own_offset = arch::words_offset();
-    let mut state = match tunables.rseq {
-        tunables::RseqChoice::Off => RseqState::Off,
-        _ => RseqState::Absent,
+    let why = not_taken_over(tunables.rseq, situation);
+    let mut registered = Registered {
+        registration: Registration::from_auxv(auxv),
+        state: match tunables.rseq {
+            tunables::RseqChoice::Off => RseqState::Off,
+            _ => RseqState::Absent,
+        },
+        // Whoever looks finds an area that says "not registered", or what is true of it.
+        offset: theirs.map_or(own_offset, |theirs| theirs.offset),
+        not_taken_over: why.map(|why| (why, None)),
     };
     for way in ways(tunables.rseq, situation) {
         let (result, reached, offset) = match (way, theirs) {
@@ -153,13 +170,21 @@ fn register(
             (Way::Adopt | Way::TakeOver, None) => continue,
         };
         match result {
-            Ok(registration) => return (registration, reached, offset),
-            Err(errno) => state = RseqState::Refused(errno),
+            Ok(registration) => {
+                registered.registration = registration;
+                registered.state = reached;
+                registered.offset = offset;
+                break;
+            }
+            Err(errno) => {
+                registered.state = RseqState::Refused(errno);
+                if *way == Way::TakeOver {
+                    registered.not_taken_over = Some(("refused", Some(errno)));
+                }
+            }
         }
     }
-    // Whoever looks finds an area that says "not registered", or what is true of it.
-    let offset = theirs.map_or(own_offset, |theirs| theirs.offset);
-    (Registration::from_auxv(auxv), state, offset)
+    registered
 }
 
 // In .data although it is zero, beside what else the start writes.
@@ -215,14 +240,19 @@ pub unsafe fn start(
     } else {
         areas::map
     };
-    let (registration, state, offset) = register(&tunables, auxv, theirs, situation);
+    let registered = register(&tunables, auxv, theirs, situation);
     // SAFETY: by the caller's word.
     unsafe {
-        process::settle_hosted(registration, state, offset, auxv.fsgsbase);
+        process::settle_hosted(
+            registered.registration,
+            registered.state,
+            registered.offset,
+            auxv.fsgsbase,
+        );
         areas::start_with(&tunables, 0, map);
     }
     if tunables.debug {
-        describe(found());
+        describe(found(), registered.not_taken_over);
     }
     STARTED.store(true, Ordering::Release);
     let size = if is_owner() {
@@ -231,7 +261,7 @@ pub unsafe fn start(
         theirs.map_or(0, |theirs| theirs.size)
     };
     RseqSymbols {
-        offset,
+        offset: registered.offset,
         size,
         flags: 0,
     }
@@ -244,9 +274,12 @@ fn complain(complaint: Complaint<'_>) {
 }
 
 #[cold]
-fn describe(found: &Found) {
+fn describe(found: &Found, not_taken_over: Option<(&str, Option<Errno>)>) {
     let mut line = Line::new();
     found.describe(&mut line);
+    if let Some((why, errno)) = not_taken_over {
+        line.outcome(" own=", why, errno);
+    }
     areas::describe(&mut line);
     line.print();
 }

@@ -10,7 +10,6 @@ use vcpu_core::process::{RseqState, found};
 use vcpu_core::report::Line;
 use vcpu_core::{arch, thread};
 
-use crate::address_if_there;
 use crate::libc::{self, ObjectInfo};
 
 /// Keys below it are in the thread's block in glibc, so that setting one allocates nothing
@@ -23,37 +22,40 @@ static KEY: AtomicU32 = AtomicU32::new(0);
 pub(crate) fn enter_first() {
     match found().rseq {
         RseqState::Adopted => thread::enter(),
-        RseqState::Registered | RseqState::TakenOver => {
-            if let Some(remember) = at_end() {
+        RseqState::Registered | RseqState::TakenOver => match at_end() {
+            Some(remember) => {
                 thread::set_remember(remember);
                 thread::enter();
-            } else {
-                Line::new()
-                    .text("no thread is registered: there is no pthread key for its end")
-                    .print();
             }
-        }
+            None => Line::new()
+                .text("no pthread key is left, so no thread is registered")
+                .print(),
+        },
         RseqState::Off | RseqState::Absent | RseqState::Refused(_) => {}
     }
 }
 
 /// What a registered thread does for that it is unregistered at its end; `None`: it must not register.
+///
+/// glibc keeps a thread's memory until the kernel has no thread there, which registers itself so, too: what it has no
+/// key for, or none that could be set without malloc, stays registered to the end. musl unmaps it before.
 fn at_end() -> Option<fn()> {
-    if !has_keys_of_program() {
-        return None;
+    let stays: fn() = || {};
+    if libc::is_glibc() && !has_keys_of_program() {
+        return Some(stays);
     }
     let mut key = 0;
     // SAFETY: a place for the key, and a destructor.
     if unsafe { libc::pthread_key_create(&raw mut key, end) } != 0 {
-        return None;
+        return libc::is_glibc().then_some(stays);
     }
-    if key < INLINE_KEYS {
-        KEY.store(key, Ordering::Relaxed);
-        return Some(set_key);
+    if libc::is_glibc() && key >= INLINE_KEYS {
+        // SAFETY: the key of just now.
+        let _was_made: c_int = unsafe { libc::pthread_key_delete(key) };
+        return Some(stays);
     }
-    // SAFETY: the key of just now.
-    let _was_made: c_int = unsafe { libc::pthread_key_delete(key) };
-    None
+    KEY.store(key, Ordering::Relaxed);
+    Some(set_key)
 }
 
 /// Whether keys are the program's: in a namespace of its own (dlmopen) there is another glibc, which numbers its keys by
@@ -62,8 +64,7 @@ fn has_keys_of_program() -> bool {
     let mut is_first = false;
     // SAFETY: `look_at_first` takes such a pointer.
     unsafe { libc::dl_iterate_phdr(look_at_first, ptr::from_mut(&mut is_first).cast()) };
-    // musl has no namespaces, and other program headers in AT_PHDR where its ld.so is run as a command.
-    is_first || address_if_there!("gnu_get_libc_version") == 0
+    is_first
 }
 
 /// The first object is the executable, where that is in the caller's namespace.
@@ -76,7 +77,7 @@ extern "C" fn look_at_first(object: *const ObjectInfo, _: usize, data: *mut c_vo
 
 fn set_key() {
     let something = ptr::from_ref(&KEY).cast();
-    // SAFETY: a key of ours, below the bound from which on this would allocate.
+    // SAFETY: a key of ours, of those for which this allocates nothing.
     let _cannot_fail = unsafe { libc::pthread_setspecific(KEY.load(Ordering::Relaxed), something) };
 }
 
@@ -86,8 +87,7 @@ extern "C" fn end(_: *mut c_void) {
         let mut line = Line::new();
         line.outcome("unregistration at a thread's end: ", "refused", Some(errno))
             .print();
-        // The word is there in what `cargo xtask dist` links for musl.
-        if address_if_there!("__vcpu_rt_is_musl", hidden) != 0 {
+        if !libc::is_glibc() {
             keep_memory();
         }
     }

@@ -159,9 +159,10 @@ pub fn archive(form: Form) -> Result<(), String> {
         "__rseq_size",
         // The bounds of the declared variables of the program.
         "__start_vcpu_rt_declared",
+        // By which glibc is known.
+        "__libc_stack_end",
         "__stop_vcpu_rt_declared",
-        // Only in what is linked for musl, or defines `__rseq_*`.
-        "__vcpu_rt_is_musl",
+        // Only in what defines `__rseq_*`.
         "__vcpu_rt_rseq",
         "__vcpu_rt_rseq_end",
         "_GLOBAL_OFFSET_TABLE_",
@@ -170,7 +171,6 @@ pub fn archive(form: Form) -> Result<(), String> {
         "dlsym",
         "environ",
         "getauxval",
-        "gnu_get_libc_version",
         "memcpy",
         "memset",
         "memmove",

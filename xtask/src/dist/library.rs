@@ -40,9 +40,6 @@ const RESOLVED: &str = "__vcpu_rt_resolved";
 /// The others stay without a version: ld.so takes those for any.
 const VERSION_SCRIPT: &str = "GLIBC_2.35 { global: __rseq_offset; __rseq_size; __rseq_flags; };\n";
 
-/// Says to the code for which C library it is linked: any address that is there. Not exported.
-const IS_MUSL: &str = "__vcpu_rt_is_musl=vcpu_abi";
-
 /// Sections of the Rust archives that serve other tools.
 const NOT_LINKED: [&str; 3] = [".llvmbc", ".llvmcmd", ".comment"];
 
@@ -115,7 +112,7 @@ fn link_shared(libc: Libc, scratch: &Path) -> Result<PathBuf> {
         roots.push(RESOLVED);
     }
     let object = scratch.join("shared.o");
-    link_object(libc, "libvcpu_rt_shared.a", &roots, &object)?;
+    link_object("libvcpu_rt_shared.a", &roots, &object)?;
     let library = scratch.join("libvcpu_rt.so");
     let mut linker = command(libc.compiler());
     linker.args(["-shared", "-nostartfiles", "-Wl,-soname,libvcpu_rt.so"]);
@@ -151,7 +148,7 @@ fn link_archive(libc: Libc, scratch: &Path) -> Result<PathBuf> {
         Libc::Musl => ("libvcpu_rt_shared.a", [&TABLE[..], &RSEQ].concat()),
     };
     let object = scratch.join("vcpu_rt.o");
-    link_object(libc, archive, &roots, &object)?;
+    link_object(archive, &roots, &object)?;
     let library = scratch.join("libvcpu_rt.a");
     if library.exists() {
         fs::remove_file(&library)?;
@@ -162,14 +159,11 @@ fn link_archive(libc: Libc, scratch: &Path) -> Result<PathBuf> {
 
 /// One object of what `roots` need, in which they alone are global: what else the Rust archive brings
 /// meets no other Rust in the same program.
-fn link_object(libc: Libc, archive: &str, roots: &[&str], object: &Path) -> Result<()> {
+fn link_object(archive: &str, roots: &[&str], object: &Path) -> Result<()> {
     let mut linker = command("ld");
     linker.args(["-r", "--gc-sections", "-o"]).arg(object);
     for root in roots {
         linker.args(["-u", root]);
-    }
-    if libc == Libc::Musl {
-        linker.args(["--defsym", IS_MUSL]);
     }
     run(linker.arg(build_directory().join("release").join(archive)))?;
     let mut objcopy = command("objcopy");
