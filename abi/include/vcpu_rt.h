@@ -273,7 +273,7 @@ VCPU_ASSERT_SIZE(vcpu_words_update, 48, 8);
 
 /* How much is allocated. Later versions append. */
 struct vcpu_statistics {
-	uint64_t pools;		/* the start's and those mapped since */
+	uint64_t pools;		/* that are mapped */
 	uint64_t stride;	/* bytes between areas */
 	uint64_t nr_areas;	/* of each pool */
 	uint64_t address_space;	/* bytes that the pools take */

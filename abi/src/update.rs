@@ -90,7 +90,7 @@ const_assert_eq!(offset_of!(VcpuWordsUpdate, desired), 40);
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct VcpuStatistics {
-    /// Pools: the start's and those mapped since.
+    /// Pools that are mapped.
     pub pools: u64,
     /// Bytes between areas.
     pub stride: u64,

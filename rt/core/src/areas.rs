@@ -3,7 +3,8 @@
 //!
 //! vCPU k's copy of the object at `p` is at `p + k * stride`, whichever pool `p` is in. The memory is
 //! private, zero-filled and not accounted (MAP_NORESERVE); a page exists once it is touched. The
-//! start reserves one pool; when none has room another one is mapped. `docs/pools.md` tells how.
+//! start maps one pool, in a process of a C library the first object does; when none has room another
+//! one is mapped. `docs/pools.md` tells how.
 //!
 //! Allocation takes no lock and calls no allocator: it may be used in a signal handler, in a fork
 //! child, and while malloc itself starts.
@@ -27,7 +28,7 @@ use rustix::mm::{Advice, madvise};
 use self::clear::{PAGES_WORTH_A_CALL, Pagemap, clear};
 use self::layout::{PAGE, UNIT};
 #[doc(hidden)]
-pub use self::mapping::{map, map_where_nothing_is_locked};
+pub use self::mapping::{try_map, try_where_nothing_is_locked};
 use self::pool::{Pool, Units};
 pub use self::reservation::{Reservation, describe, start, start_with};
 pub(crate) use self::reservation::{START, keep};
@@ -84,11 +85,11 @@ fn claim(found: &Found, count: usize, align: usize) -> Result<(Pool, Units, bool
 }
 
 /// Before the first object: with transparent huge pages a few touched bytes per area would cost
-/// 2 MiB each. The start leaves it to the programs that allocate.
+/// 2 MiB each. The start leaves it to the programs that allocate, of the pool that it mapped.
 fn advise_small_pages(found: &Found) {
     static ADVISED: AtomicBool = AtomicBool::new(false);
     // Told twice, by a handler or another thread in the middle, is no harm; too late would be.
-    if !ADVISED.load(Ordering::Relaxed) {
+    if found.reservation.place != 0 && !ADVISED.load(Ordering::Relaxed) {
         let place = ptr::with_exposed_provenance_mut(found.reservation.place);
         let bytes = grow::layout(found).bytes();
         // SAFETY: the advice changes no contents. EINVAL means a kernel without huge pages.

@@ -28,6 +28,7 @@ pub mod environment;
 pub mod gs;
 #[doc(hidden)]
 pub mod libc;
+mod limits;
 #[doc(hidden)]
 pub mod panic;
 #[doc(hidden)]

@@ -18,6 +18,7 @@ use crate::address_if_there;
 use crate::choice::{Situation, Way, not_taken_over, ways};
 use crate::environment::Environment;
 use crate::gs;
+use crate::limits;
 use crate::symbols::RseqSymbols;
 
 /// What `__rseq_offset` and `__rseq_size` of somebody else say.
@@ -236,9 +237,9 @@ pub unsafe fn start(
             .print();
     }
     let map = if situation.comes_first {
-        areas::map_where_nothing_is_locked
+        areas::try_where_nothing_is_locked
     } else {
-        areas::map
+        areas::try_map
     };
     let registered = register(&tunables, auxv, theirs, situation);
     // SAFETY: by the caller's word.
@@ -249,7 +250,7 @@ pub unsafe fn start(
             registered.offset,
             auxv.fsgsbase,
         );
-        areas::start_with(&tunables, 0, map);
+        areas::start_with(&tunables, 0, limits::pool_bytes(), map);
     }
     if tunables.debug {
         describe(found(), registered.not_taken_over);

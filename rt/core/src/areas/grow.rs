@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! All pools: the one that was reserved at start, and a list of those that were mapped since. Pools
+//! All pools: the one that was mapped at start, if one was, and a list of those that were mapped since. Pools
 //! are only ever added, so whoever walks the list needs nothing to hold on to.
 
 use core::ptr;
@@ -29,11 +29,14 @@ pub struct Pools {
 
 /// All pools. There are areas.
 pub fn pools(found: &Found) -> Pools {
+    let start = found.reservation.place;
+    let newest = list::newest(&NEWEST) as usize;
+    let first = start != 0;
     Pools {
         layout: layout(found),
-        next: found.reservation.place,
-        newest: list::newest(&NEWEST) as usize,
-        first: true,
+        next: if first { start } else { newest },
+        newest,
+        first,
     }
 }
 

@@ -29,6 +29,7 @@ pub fn map_where_nothing_is_locked(bytes: usize) -> Result<usize, Errno> {
 /// RLIMIT_MEMLOCK. Both go by the mapping's own flags where one *grows*: so it is one page, without
 /// access, of which nothing can be filled; munlock takes the flag off; then it grows. Only then it
 /// becomes writable, which fills what is locked, and is what overcommit mode 2 counts.
+/// Where a filter refuses the way there, it is mapped at once: then hardly anything is locked.
 /// Without huge pages, of which the first touched byte of each area would take one.
 pub fn map(bytes: usize) -> Result<usize, Errno> {
     let writable = MprotectFlags::READ | MprotectFlags::WRITE;
@@ -42,7 +43,10 @@ pub fn map(bytes: usize) -> Result<usize, Errno> {
             Ok(place) => place,
             Err(errno) => {
                 let _it_was_mapped = munmap(page, PAGE);
-                return Err(errno);
+                if errno == Errno::NOMEM {
+                    return Err(errno);
+                }
+                mmap_anonymous(ptr::null_mut(), bytes, ProtFlags::empty(), FLAGS)?
             }
         };
         // EINVAL: a kernel without huge pages.
@@ -53,4 +57,21 @@ pub fn map(bytes: usize) -> Result<usize, Errno> {
         }
         Ok(place.expose_provenance())
     }
+}
+
+/// Whether a pool of so many bytes could be mapped, in a program that has just started. Nothing stays mapped, which
+/// the 0 says: a program that has no object shall not have a pool either.
+pub fn try_where_nothing_is_locked(bytes: usize) -> Result<usize, Errno> {
+    unmap(map_where_nothing_is_locked(bytes)?, bytes)
+}
+
+/// The same at any time of a process's life.
+pub fn try_map(bytes: usize) -> Result<usize, Errno> {
+    unmap(map(bytes)?, bytes)
+}
+
+fn unmap(place: usize, bytes: usize) -> Result<usize, Errno> {
+    // SAFETY: mapped just now, and nobody has been told.
+    let _it_was_mapped = unsafe { munmap(ptr::with_exposed_provenance_mut(place), bytes) };
+    Ok(0)
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What start does for the areas: it reserves the first pool and switches the GS mode on.
+//! What start does for the areas: it reserves the first pool, or finds out whether it could, and switches the
+//! GS mode on.
 
 use rustix::io::Errno;
 
@@ -13,13 +14,14 @@ use crate::process;
 use crate::report::Line;
 use crate::tunables::{self, GsChoice, Tunables};
 
-/// Maps so many bytes and gives their address.
+/// Maps so many bytes and gives their address, or 0 where it only finds out whether it could.
 type Map = fn(usize) -> Result<usize, Errno>;
 
 /// What was reserved at start.
 #[derive(Clone, Copy, Debug)]
 pub struct Reservation {
-    /// Where the first pool is; 0 where the kernel refused even the smallest stride.
+    /// Where the first pool is; 0 where the first object brings it, and where the kernel refused even
+    /// the smallest stride.
     pub(super) place: usize,
     /// Bytes between areas, a power of two.
     pub stride: u64,
@@ -72,15 +74,23 @@ pub(crate) fn keep() {
 /// [`process::found`] is in use.
 pub unsafe fn start(tunables: &Tunables, declared_minimum: u64) {
     // SAFETY: by the caller's word.
-    unsafe { start_with(tunables, declared_minimum, map_where_nothing_is_locked) }
+    unsafe {
+        start_with(
+            tunables,
+            declared_minimum,
+            usize::MAX,
+            map_where_nothing_is_locked,
+        )
+    }
 }
 
-/// As [`start`], in a process that may be older: `map` maps the first pool.
+/// As [`start`], in a process that is somebody else's: `map` maps the first pool, or leaves that to the first
+/// object, and a pool takes at most `most` bytes where the user has not asked for a stride.
 ///
 /// # Safety
 /// As for [`start`].
 #[inline(always)]
-pub unsafe fn start_with(tunables: &Tunables, declared_minimum: u64, map: Map) {
+pub unsafe fn start_with(tunables: &Tunables, declared_minimum: u64, most: usize, map: Map) {
     if !process::found().reservation.is_none() {
         return;
     }
@@ -92,7 +102,11 @@ pub unsafe fn start_with(tunables: &Tunables, declared_minimum: u64, map: Map) {
     let stride = tunables::stride(tunables.stride, declared_minimum);
     let minimum = tunables::stride(Some(0), declared_minimum);
     let (affinity, covers_all) = bound::of_this_process();
-    let reservation = reserve(affinity.mask_bits, stride, minimum, map);
+    let most = match tunables.stride {
+        Some(_) => usize::MAX,
+        None => most,
+    };
+    let reservation = reserve(affinity.mask_bits, stride, minimum, most, map);
     let gs = match tunables.gs {
         GsChoice::Off => GsMode::Off,
         _ if reservation.refused.is_some() => GsMode::Off,
@@ -149,15 +163,20 @@ fn tell_of_smaller_stride(reservation: &Reservation) {
     }
 }
 
-/// Reserves the areas of `nr_vcpus` vCPUs and the last one. A refused reservation (RLIMIT_AS,
-/// overcommit mode 2) is tried again with half the stride, down to `minimum`.
-fn reserve(nr_vcpus: u32, asked: u64, minimum: u64, map: Map) -> Reservation {
+/// Reserves the areas of `nr_vcpus` vCPUs and the last one. A reservation that is refused (RLIMIT_AS,
+/// overcommit mode 2), or larger than `most`, is tried again with half the stride, down to `minimum`.
+fn reserve(nr_vcpus: u32, asked: u64, minimum: u64, most: usize, map: Map) -> Reservation {
     let mut stride = asked;
     loop {
         let layout = Layout {
             nr_areas: nr_vcpus as usize + 1,
             stride: stride as usize,
         };
+        let is_least = stride / 2 < minimum;
+        if layout.bytes() > most && !is_least {
+            stride /= 2;
+            continue;
+        }
         match map(layout.bytes()) {
             Ok(place) => {
                 return Reservation {
@@ -167,7 +186,7 @@ fn reserve(nr_vcpus: u32, asked: u64, minimum: u64, map: Map) -> Reservation {
                     refused: None,
                 };
             }
-            Err(_) if stride / 2 >= minimum => stride /= 2,
+            Err(_) if !is_least => stride /= 2,
             Err(errno) => {
                 return Reservation {
                     place: 0,

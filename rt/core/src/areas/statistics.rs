@@ -15,7 +15,7 @@ use crate::process;
 /// What [`statistics`] returns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Statistics {
-    /// Pools: the start's and those mapped since.
+    /// Pools that are mapped.
     pub pools: usize,
     /// Bytes between areas.
     pub stride: u64,
