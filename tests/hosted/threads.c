@@ -299,19 +299,6 @@ static void scenario_cpu(void)
 		CHECK(sched_getcpu() == first);
 }
 
-/* An archive's constructor runs after those of the program, so these keys are older than its own. */
-__attribute__((constructor)) static void make_keys(void)
-{
-	const char *keys = getenv("KEYS");
-
-	for (int left = keys ? atoi(keys) : 0; left > 0; left--) {
-		pthread_key_t unused;
-
-		if (pthread_key_create(&unused, NULL) != 0)
-			break;
-	}
-}
-
 int main(int argc, char **argv)
 {
 	static const struct {

@@ -38,9 +38,7 @@ fn is_there(outcome: &Outcome, counts: u64, small: u64) {
 fn declared(form: Form, way: Way) -> Result<(), String> {
     let outcome = form.run("declared", way)?.run().exits(PASSED);
     is_there(&outcome, 1, 1);
-    if form.is_shared() {
-        assert_eq!(outcome.number("in_constructor"), 1);
-    }
+    assert_eq!(outcome.number("in_constructor"), 1);
     Ok(())
 }
 

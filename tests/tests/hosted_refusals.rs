@@ -28,8 +28,6 @@ fn main() {
         (Form::Late, Way::Own),
         (Form::Late, Way::WithoutLibc),
         (Form::Archive, Way::OwnWithoutLibc),
-        (Form::Static, Way::OwnWithoutLibc),
-        (Form::MuslStatic, Way::AsItIs),
         (Form::MuslLinked, Way::AsItIs),
         (Form::MuslFixed, Way::AsItIs),
     ] {
@@ -102,16 +100,12 @@ fn keys(form: Form, way: Way) -> Result<(), String> {
         (ALL_KEYS, "detached"),
     ] {
         let mut entry = OsString::from("LD_PRELOAD=");
-        if !form.is_shared() {
-            entry = format!("KEYS={count}").into();
-        } else {
-            // Of two such libraries the one that is loaded last is the first to run.
-            if form == Form::Late {
-                entry = preload()?;
-                entry.push(":");
-            }
-            entry.push(keys_library(form, count)?);
+        // Of two such libraries the one that is loaded last is the first to run.
+        if form == Form::Late {
+            entry = preload()?;
+            entry.push(":");
         }
+        entry.push(keys_library(form, count)?);
         let run = form.run("threads", way)?.arg(scenario);
         let run = run.env(entry).env("VCPU_RT_DEBUG=1");
         let outcome = run.run().exits(PASSED);
