@@ -25,19 +25,20 @@ pub const BUILDS: [Build; 3] = [Build::Dev, Build::Release, Build::Fixed];
 impl Build {
     /// Builds it, and returns its path.
     pub fn program(self) -> Result<PathBuf, String> {
-        self.build(&["--bin", "hosted_rust"], "hosted_rust")
+        self.build(&["build", "--bin", "hosted_rust"], "hosted_rust")
     }
 
     /// The same of the package's shared object.
     pub fn plugin(self) -> Result<PathBuf, String> {
-        self.build(&["--lib"], "libhosted_plugin.so")
+        let what = ["rustc", "--lib", "--crate-type", "cdylib"];
+        self.build(&what, "libhosted_plugin.so")
     }
 
     fn build(self, what: &[&str], file: &str) -> Result<PathBuf, String> {
         let mut target = target_directory()?;
         let mut build = cargo();
-        build.args(["build", "--offline", "--quiet"]);
-        build.args(["--package", "vcpu-test-hosted"]).args(what);
+        build.args(what);
+        build.args(["--offline", "--quiet", "--package", "vcpu-test-hosted"]);
         if !matches!(self, Self::Dev) {
             build.arg("--release");
         }
