@@ -44,6 +44,9 @@ pub fn run() -> Result<ExitCode> {
             .env("RUSTDOCFLAGS", "-Dwarnings"),
     );
     tally.group("README.md", |tally| {
+        let mut examples = cargo();
+        examples.arg("build").current_dir(root().join("examples"));
+        tally.check("README: cargo build in examples/", &mut examples);
         for line in readme::commands()? {
             tally.check(
                 &format!("README: {line}"),
