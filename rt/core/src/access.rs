@@ -69,6 +69,7 @@ impl Access {
     const AREAS: u32 = 8;
 
     /// In this process, once it has areas.
+    #[inline(always)]
     pub(crate) fn of(found: &Found) -> Self {
         Self::from_bits(Self::bits_of(found))
     }

@@ -19,8 +19,9 @@ use vcpu_core::{generation, thread};
 /// A thread's code, whichever of its two types it has: both results are in %rax.
 pub type Start = unsafe extern "C" fn(*mut c_void) -> *mut c_void;
 
-/// How many there are in a block, which is less than a page.
-const SLOTS: usize = 128;
+/// How many there are in a block: so few that the library's .bss ends on the page on which its data does, which spares ld.so
+/// a mapping for the first one.
+const SLOTS: usize = 64;
 
 /// No generation has this number.
 const FREE: u32 = 0;
