@@ -2,7 +2,7 @@
 //! What is used of the C library, glibc or musl: no more than this.
 
 use core::ffi::{c_char, c_int, c_uint, c_ulong, c_void};
-use core::slice;
+use core::{ptr, slice};
 
 use linux_raw_sys::auxvec::AT_PHDR;
 use linux_raw_sys::elf_uapi::Elf64_Phdr;
@@ -46,7 +46,7 @@ impl ObjectInfo {
 }
 
 /// Called for each loaded object; another answer than 0 ends the walk.
-pub type EachObject = extern "C" fn(*const ObjectInfo, usize, *mut c_void) -> c_int;
+type EachObject = extern "C" fn(*const ObjectInfo, usize, *mut c_void) -> c_int;
 
 /// `RTLD_NEXT`: behind the calling object in the order of lookups.
 pub const RTLD_NEXT: *mut c_void = core::ptr::without_provenance_mut(usize::MAX);
@@ -67,7 +67,29 @@ unsafe extern "C" {
     /// dlsym(3).
     pub fn dlsym(object: *mut c_void, name: *const c_char) -> *mut c_void;
     /// dl_iterate_phdr(3).
-    pub fn dl_iterate_phdr(each: EachObject, data: *mut c_void) -> c_int;
+    fn dl_iterate_phdr(each: EachObject, data: *mut c_void) -> c_int;
+}
+
+/// What `look` finds in the first loaded object in which it finds something. The executable comes first.
+pub fn find_in_objects<T, F: FnMut(&ObjectInfo) -> Option<T>>(look: F) -> Option<T> {
+    struct Search<T, F> {
+        look: F,
+        found: Option<T>,
+    }
+    extern "C" fn each<T, F: FnMut(&ObjectInfo) -> Option<T>>(
+        object: *const ObjectInfo,
+        _: usize,
+        search: *mut c_void,
+    ) -> c_int {
+        // SAFETY: the C library's description of an object, and the search of below.
+        let (object, search) = unsafe { (&*object, &mut *search.cast::<Search<T, F>>()) };
+        search.found = (search.look)(object);
+        c_int::from(search.found.is_some())
+    }
+    let mut search = Search { look, found: None };
+    // SAFETY: `each` takes such a pointer.
+    unsafe { dl_iterate_phdr(each::<T, F>, ptr::from_mut(&mut search).cast()) };
+    search.found
 }
 
 /// Whether it is glibc, by a word that every program on it has, static ones too.

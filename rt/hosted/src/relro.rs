@@ -2,14 +2,11 @@
 //! Writes to what the dynamic linker made read-only: in a constructor the table is in RELRO already,
 //! ours or that of an executable with a copy of it.
 
-use core::ffi::{c_int, c_void};
-use core::ptr;
-
 use linux_raw_sys::elf_uapi::{Elf64_Phdr, PT_GNU_RELRO};
 use linux_raw_sys::general::{__NR_mprotect, PROT_READ, PROT_WRITE};
 use vcpu_core::{Errno, arch};
 
-use crate::libc::{ObjectInfo, dl_iterate_phdr};
+use crate::libc::find_in_objects;
 
 const PAGE: usize = 4096;
 
@@ -60,25 +57,18 @@ impl Pages {
     }
 }
 
-/// An address, and then the pages around it.
-struct Search {
-    address: usize,
-    found: Option<Pages>,
-}
-
 /// Runs `write`, which changes what is at `address`. Where that is in RELRO, its pages are
 /// writable meanwhile.
 ///
 /// # Errors
 /// mprotect(2) was refused, and `write` was not run.
 pub fn while_writable(address: usize, write: impl FnOnce()) -> Result<(), Errno> {
-    let mut search = Search {
-        address,
-        found: None,
-    };
-    // SAFETY: `look` takes such a pointer.
-    unsafe { dl_iterate_phdr(look, ptr::from_mut(&mut search).cast()) };
-    let Some(pages) = search.found else {
+    let pages = find_in_objects(|object| {
+        // SAFETY: the C library shows it, and unloads nothing meanwhile.
+        let headers = unsafe { object.headers() };
+        Pages::of(object.base, headers, address)
+    });
+    let Some(pages) = pages else {
         write();
         return Ok(());
     };
@@ -86,13 +76,4 @@ pub fn while_writable(address: usize, write: impl FnOnce()) -> Result<(), Errno>
     write();
     pages.make_read_only();
     Ok(())
-}
-
-extern "C" fn look(object: *const ObjectInfo, _: usize, data: *mut c_void) -> c_int {
-    // SAFETY: the C library's description of an object, with its program headers, and our own struct.
-    let (object, search) = unsafe { (&*object, &mut *data.cast::<Search>()) };
-    // SAFETY: as above.
-    let headers = unsafe { object.headers() };
-    search.found = Pages::of(object.base, headers, search.address);
-    c_int::from(search.found.is_some())
 }

@@ -10,7 +10,7 @@ use vcpu_core::process::{RseqState, found};
 use vcpu_core::report::Line;
 use vcpu_core::{arch, thread};
 
-use crate::libc::{self, ObjectInfo};
+use crate::libc;
 
 /// Keys below it are in the thread's block in glibc, so that setting one allocates nothing
 /// (PTHREAD_KEY_2NDLEVEL_SIZE). musl has all of them there.
@@ -61,18 +61,8 @@ fn at_end() -> Option<fn()> {
 /// Whether keys are the program's: in a namespace of its own (dlmopen) there is another glibc, which numbers its keys by
 /// itself, and a thread's values lie where those of the program's keys are.
 fn has_keys_of_program() -> bool {
-    let mut is_first = false;
-    // SAFETY: `look_at_first` takes such a pointer.
-    unsafe { libc::dl_iterate_phdr(look_at_first, ptr::from_mut(&mut is_first).cast()) };
-    is_first
-}
-
-/// The first object is the executable, where that is in the caller's namespace.
-extern "C" fn look_at_first(object: *const ObjectInfo, _: usize, data: *mut c_void) -> c_int {
-    // SAFETY: the C library's description of an object, and our own word.
-    let (object, is_first) = unsafe { (&*object, &mut *data.cast::<bool>()) };
-    *is_first = object.is_executable();
-    1
+    // The first object is the executable, where that is in the caller's namespace.
+    libc::find_in_objects(|object| Some(object.is_executable())) == Some(true)
 }
 
 fn set_key() {

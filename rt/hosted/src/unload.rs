@@ -8,7 +8,7 @@ use core::{mem, ptr, slice};
 use linux_raw_sys::elf_uapi::{Elf64_Phdr, PT_DYNAMIC, PT_LOAD};
 
 use crate::address_if_there;
-use crate::libc::{self, ObjectInfo};
+use crate::libc;
 
 const DT_FLAGS_1: usize = 0x6fff_fffb;
 const DF_1_NODELETE: usize = 8;
@@ -22,29 +22,19 @@ struct Own {
 /// Has the dynamic linker keep the object as long as the process, where it would not anyway. False: it can be
 /// unloaded.
 pub fn prevent() -> bool {
-    let mut own: Option<Own> = None;
-    // SAFETY: `look` takes such a pointer.
-    unsafe { libc::dl_iterate_phdr(look, ptr::from_mut(&mut own).cast()) };
+    let own = libc::find_in_objects(|object| {
+        // SAFETY: the C library shows it, and unloads nothing meanwhile.
+        let headers = unsafe { object.headers() };
+        is_own(object.base, headers).then(|| Own {
+            name: object.name,
+            stays: object.is_executable()
+                // SAFETY: the object is mapped.
+                || unsafe { is_linked_to_stay(object.base, headers) },
+        })
+    });
     // Not before the walk has ended: it holds a lock that dlopen takes behind another one.
     // SAFETY: the name, which lasts as long as the object.
     own.is_some_and(|own| own.stays || unsafe { pin(own.name) })
-}
-
-extern "C" fn look(object: *const ObjectInfo, _: usize, data: *mut c_void) -> c_int {
-    // SAFETY: the C library's description of an object, with its program headers, and what it is for.
-    let (object, own) = unsafe { (&*object, &mut *data.cast::<Option<Own>>()) };
-    // SAFETY: as above.
-    let headers = unsafe { object.headers() };
-    if !is_own(object.base, headers) {
-        return 0;
-    }
-    *own = Some(Own {
-        name: object.name,
-        stays: object.is_executable()
-            // SAFETY: the object is mapped.
-            || unsafe { is_linked_to_stay(object.base, headers) },
-    });
-    1
 }
 
 /// Whether this code is in the object.
