@@ -15,6 +15,25 @@ pub const PROTECTED: [(&str, u64); 4] = [
     ("__rseq_flags", 4),
 ];
 
+/// The table and its functions, which a program on the runtime and the libraries of the hosted form export alike.
+pub const TABLE: [&str; 15] = [
+    "vcpu_abi",
+    "vcpu_alloc",
+    "vcpu_discard",
+    "vcpu_fence",
+    "vcpu_free",
+    "vcpu_possible_vcpus",
+    "vcpu_resident",
+    "vcpu_statistics",
+    "vcpu_thread_register",
+    "vcpu_thread_unregister",
+    "vcpu_try_lock",
+    "vcpu_unlock",
+    "vcpu_update_pair",
+    "vcpu_update_word",
+    "vcpu_update_words",
+];
+
 /// A symbol that other objects of the link see: global or weak, defined, of default visibility.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Exported {
